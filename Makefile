@@ -1,0 +1,82 @@
+# Every target sets up what it needs. The first run installs from the network; later ones need none,
+# until setup.cfg or pyproject.toml change.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(call fit,$(name))))
+fit = $(shell $(1) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null && echo $(1))
+
+BIN := .venv/bin
+# Keyed on the contents, not the times (git changes those), and on the folder, which the venv has inside.
+KEY := $(shell (cat setup.cfg pyproject.toml; pwd) | cksum | cut -d' ' -f1)
+FOR_DEV := .venv/.ready-dev-$(KEY)
+FOR_RUN := $(or $(wildcard $(FOR_DEV)),.venv/.ready-run-$(KEY))
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup crawl url check format fix lint types shape test coverage clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(FOR_DEV) ## create .venv with everything to develop and test
+
+crawl: url $(FOR_RUN) ## crawl from a URL: make crawl URL=https://example.com/ ARGS="--max-pages 100"
+	@$(BIN)/crawl run "$$URL" $(ARGS)
+
+url:
+	@test -n "$$URL" || { echo 'say what to crawl: make crawl URL=https://example.com/' >&2; exit 2; }
+
+check: format lint types shape test ## all that CI runs
+
+format: $(FOR_DEV) ## say what is not formatted
+	$(BIN)/ruff format --check --diff .
+
+fix: $(FOR_DEV) ## format, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(FOR_DEV) ## ruff
+	$(BIN)/ruff check .
+
+types: $(FOR_DEV) ## mypy --strict
+	$(BIN)/mypy
+
+shape: $(FOR_DEV) ## which layer may import which
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+test: $(FOR_DEV) ## all tests
+	$(BIN)/python -m pytest
+
+coverage: $(FOR_DEV) ## all tests, and which branches they miss
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+clean: ## remove what builds and tests leave behind (.venv stays)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find crawler scheduler tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.ready-dev-%:
+	@$(prepare)
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/.ready-run-%:
+	@$(prepare)
+	$(PIP) --editable .
+	@touch $@
+
+# A Python that can make a venv; as root on Debian it is installed if it is missing.
+define prepare
+python="$(PYTHON)"; \
+if ! $${python:-false} -c 'import ensurepip, venv' 2>/dev/null \
+   && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo 'installing python3-venv'; \
+	(apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3 python3-venv) >/dev/null; \
+	[ -n "$$python" ] || python=/usr/bin/python3; \
+fi; \
+$${python:-false} -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null \
+	|| { echo 'faircrawl needs Python 3.11 or later: install it, or name it with make PYTHON=...' >&2; exit 1; }; \
+$$python -c 'import ensurepip, venv' 2>/dev/null \
+	|| { echo "$$python cannot make a venv: install python3-venv (apt-get install python3-venv)" >&2; exit 1; }; \
+rm -f .venv/.ready-*; \
+test -x $(BIN)/python || $$python -m venv .venv
+endef

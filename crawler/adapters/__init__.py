@@ -1,0 +1,1 @@
+"""Adapters carry: one foreign library each, its exceptions translated here."""

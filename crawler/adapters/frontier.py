@@ -1,0 +1,168 @@
+"""The frontier in PostgreSQL: who may visit which domain, and which of its URLs.
+
+    due ──dispatch──► queued ──accept──► held ──release──► at rest ──► due
+                        │ give_back        │ (renew)  │ no renewal: the lease ends, and it is due again by itself
+
+Every arrow bumps the domain's fencing number; the statements and their reasons are in queries.sql.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from crawler.adapters.postgres import Database, Session, columns
+from crawler.core import turns
+from crawler.core.moments import NEVER, micros
+
+OVER_BUDGET: Final = "the pages this crawl may store of the domain are used up (--max-pages-per-domain)"
+LOST_FOR_GOOD: Final = 5
+"""A turn lost more often than this goes to the dead letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """A domain taken for a turn, before its URLs are known."""
+
+    domain_id: int
+    domain: str
+    turn: int
+    lost: int
+    delay: float
+    concurrency: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What the database says of a domain when a worker becomes its holder."""
+
+    turn: int
+    lost: int
+    delay_by_hand: float | None
+    concurrency_by_hand: int | None
+    blocked: str | None
+    failures: int
+    throttled: int
+
+
+class Frontier:
+    """The statements about domains and their turns."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def dispatch(self, room: int, queue_lease: float) -> list[Dispatched]:
+        """Take up to *room* domains that are due and ready, for *queue_lease* seconds."""
+        rows = await self.database.fetch("dispatch", room, timedelta(seconds=queue_lease))
+        return [
+            Dispatched(
+                r["domain_id"],
+                r["name"],
+                r["turn"],
+                r["lost"],
+                r["delay"].total_seconds(),
+                r["concurrency_by_hand"],
+            )
+            for r in rows
+        ]
+
+    async def turn_urls(self, taken: Sequence[tuple[int, int]]) -> dict[int, list[turns.TurnUrl]]:
+        """The URLs for each (domain_id, most) dispatched; a domain with nothing due is missing."""
+        found: dict[int, list[turns.TurnUrl]] = {}
+        rows = await self.database.fetch("turn_urls", [d for d, _ in taken], [most for _, most in taken])
+        for domain_id, crawl_id, url_hash, url, due_at, depth, hops, attempts, seed, outcome in rows:
+            found.setdefault(domain_id, []).append(
+                turns.TurnUrl(crawl_id, url_hash, url, micros(due_at), depth, hops, attempts, seed, outcome)
+            )
+        return found
+
+    async def release_empty(self, taken: Sequence[Dispatched]) -> None:
+        """Put back domains that were dispatched with nothing to do, due when something is."""
+        await self.database.fetch("finish_full")
+        async with self.database.transaction() as session:
+            closed = await session.fetch("close_over_budget", [d.domain_id for d in taken], OVER_BUDGET)
+            await _count(session, ((row["crawl_id"], row["previous"], "scope_refused") for row in closed))
+            await self._put_back(session, taken)
+
+    async def bury(
+        self, taken: Sequence[Dispatched], urls: Sequence[tuple[int, turns.TurnUrl]], why: str
+    ) -> None:
+        """Take what was dispatched out of the frontier, for its turn was lost too often; its domains go on without it."""
+        async with self.database.transaction() as session:
+            await session.fetch(
+                "bury_urls",
+                [d for d, _ in urls],
+                [u.crawl_id for _, u in urls],
+                [u.url_hash for _, u in urls],
+                why,
+            )
+            await _count(session, ((u.crawl_id, u.outcome, "decode_error") for _, u in urls))
+            await self._put_back(session, taken)
+
+    async def _put_back(self, session: Session, taken: Sequence[Dispatched]) -> None:
+        await session.fetch(
+            "touch", [d.domain_id for d in taken], [d.domain for d in taken], [NEVER] * len(taken)
+        )
+        await session.fetch("release_empty", [d.domain_id for d in taken], [d.turn for d in taken])
+
+    async def give_back(self, turned: Sequence[tuple[int, int]]) -> None:
+        """Free domains whose turn (domain_id, turn) was dispatched and will not be accepted."""
+        if turned:
+            await self.database.fetch("give_back", [d for d, _ in turned], [t for _, t in turned])
+
+    async def next_due(self) -> float | None:
+        """Seconds until some domain is due and ready; None: nothing is due at all."""
+        seconds = await self.database.value("next_due")
+        return None if seconds is None else float(seconds)
+
+    async def accept(
+        self, offered: Sequence[tuple[int, int]], worker: str, work_lease: float
+    ) -> dict[int, Accepted]:
+        """Become the holder of each (domain_id, turn) that is still as dispatched, for *work_lease* seconds.
+
+        Keyed by domain; who is missing was given to somebody else, or withdrawn: drop the message.
+        """
+        rows = await self.database.fetch(
+            "accept", [d for d, _ in offered], [t for _, t in offered], worker, timedelta(seconds=work_lease)
+        )
+        return {
+            r["domain_id"]: Accepted(
+                r["turn"],
+                r["lost"],
+                None if r["delay_by_hand"] is None else r["delay_by_hand"].total_seconds(),
+                r["concurrency_by_hand"],
+                r["blocked"],
+                r["failures"],
+                r["throttled"],
+            )
+            for r in rows
+        }
+
+    async def renew(self, held: Sequence[tuple[int, int]], work_lease: float) -> set[int]:
+        """Domains of *held* (domain_id, turn) whose lease is now *work_lease* seconds long again; the others are not renewed."""
+        rows = await self.database.fetch(
+            "renew", [d for d, _ in held], [t for _, t in held], timedelta(seconds=work_lease)
+        )
+        return {r["domain_id"] for r in rows}
+
+    async def claim(self, domain_id: int, domain: str, worker: str, lease: float) -> int | None:
+        """Hold a domain at rest for one request outside a turn: its number, or None while it is not free."""
+        turn = await self.database.value("claim", domain_id, domain, worker, timedelta(seconds=lease))
+        return None if turn is None else int(turn)
+
+    async def release_claim(self, domain_id: int, turn: int, owed: float) -> None:
+        """Let go of a claimed domain, which is owed a pause of so many seconds."""
+        await self.database.fetch("release_claim", domain_id, turn, owed)
+
+
+async def _count(session: Session, moves: Iterable[tuple[int, str | None, str]]) -> None:
+    """Count URLs over from one outcome to another, outside a worker: slot 0."""
+    moved = Counter[tuple[int, str]]()
+    for crawl_id, previous, outcome in moves:
+        moved[crawl_id, previous or ""] -= 1
+        moved[crawl_id, outcome] += 1
+    if moved:
+        await session.fetch(
+            "record_counts", 0, *columns(((c, o, n, 0, 0) for (c, o), n in sorted(moved.items())), 5)
+        )

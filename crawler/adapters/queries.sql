@@ -1,0 +1,477 @@
+-- Named SQL: one statement, one round trip, the reason above it. Read design section 2 and the laws below first.
+--
+-- READ COMMITTED everywhere: the proofs need a new snapshot per statement.
+--
+-- LOCK ORDER of every transaction that locks more than one row, each step sorted by its key:
+--   1 bodies   2 urls: insert links   3 urls: settle own, pages, fetches, domain_pages   4 crawl_counts, crawls   5 domains
+-- A step waits only for holders of the same step or a later one, so no cycle can form.
+-- 2 before 3: INSERT .. ON CONFLICT DO NOTHING waits for a transaction that is *updating* the row it collides with.
+-- 5 last: the domain rows everybody links to are held only for the last statements and the commit.
+--
+-- INVARIANTS
+--   I1  domains.due_at <= min(urls.due_at) of the domain's URLs in running crawls (too early is harmless, too late is a loss)
+--   I2  whoever inserts a URL or moves urls.due_at EARLIER locks the domain's row afterwards, in the same transaction (touch)
+--   I3  whoever moves domains.due_at LATER has locked the row in an EARLIER STATEMENT than the one that reads urls (release)
+--   I4  holder is a worker  =>  it may be fetching until ready_at - delay; nobody else bumps turn before ready_at
+--   I5  every change of who may act bumps turn: dispatch, accept, release, give back, claim
+
+-- name: dispatch
+-- $1 room under the high-water mark, $2 queue lease. Locks and changes domains only; autocommit, then turn_urls (a new snapshot),
+-- then publish and await the confirms.
+with free as (
+  select domain_id from domains
+  where next_at <= now()
+  order by next_at limit $1
+  for no key update skip locked)
+update domains d
+set turn = d.turn + 1, ready_at = clock_timestamp() + $2::interval, holder = 'queue',
+    lost = d.lost + coalesce(d.holder <> 'queue', false)::int
+from free where d.domain_id = free.domain_id
+returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.concurrency_by_hand;
+
+-- name: turn_urls
+-- $1 dispatched domains, $2 most URLs of each. Fair between crawls: the n-th URL of each before the (n+1)-th of any.
+-- A turn is sized by what the crawl's and the domain's budgets leave.
+select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome
+from unnest($1::bigint[], $2::int[]) d(domain_id, most) cross join lateral (
+  select u.* from crawls c
+  left join domain_pages p on p.domain_id = d.domain_id and p.crawl_id = c.crawl_id
+  cross join lateral (
+    select u.*, row_number() over (order by u.due_at) as n from urls u
+    where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
+    order by u.due_at limit greatest(0, least(d.most, c.max_pages - c.pages, c.max_pages_per_domain - coalesce(p.pages, 0)))) u
+  where c.state = 'running'
+  order by u.n, u.crawl_id limit d.most) u;
+
+-- name: close_over_budget
+-- $1 domains that gave no URL although they were due: what is due of a crawl whose pages of this domain are used up is refused,
+-- or the domain would be dispatched again and again. `reopen_budget` arms it again when the limit is raised.
+update urls u set due_at = null, open = false, outcome = 'scope_refused', attempts = 0, detail = $2
+from domain_pages p join crawls c using (crawl_id)
+where p.domain_id = any($1::bigint[]) and p.pages >= c.max_pages_per_domain
+  and u.domain_id = p.domain_id and u.crawl_id = p.crawl_id and u.due_at is not null
+returning u.crawl_id, (select o.outcome from urls o where o.domain_id = u.domain_id and o.crawl_id = u.crawl_id
+                       and o.url_hash = u.url_hash) as previous;
+
+-- name: reopen_budget
+-- $1 crawl, $2 the detail of close_over_budget, $3 the new limit.
+with again as (
+  update urls u set due_at = now(), open = true, outcome = null, detail = ''
+  where u.crawl_id = $1 and not u.open and u.outcome = 'scope_refused' and u.detail = $2
+    and coalesce((select pages from domain_pages p where p.domain_id = u.domain_id and p.crawl_id = $1), 0) < $3
+  returning u.domain_id)
+select d.domain_id, d.name, now() as due_at, a.n from (select domain_id, count(*) as n from again group by 1) a
+join domains d using (domain_id);
+
+-- name: bury_urls
+-- $1 domain_id[], $2 crawl_id[], $3 url_hash[], $4 why: URLs whose turn killed every worker. `crawl dead retry` arms them again.
+update urls u set due_at = null, open = false, outcome = 'decode_error', detail = $4
+from (select * from unnest($1::bigint[], $2::int[], $3::bytea[]) as x(domain_id, crawl_id, url_hash) order by 1, 2, 3) x
+where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
+returning u.crawl_id;
+
+-- name: give_back
+-- A turn that was dispatched but never accepted (not confirmed, or stopped before accept): $1 domains, $2 turns.
+with mine as (
+  select d.domain_id from domains d join unnest($1::bigint[], $2::bigint[]) x(domain_id, turn) using (domain_id)
+  where d.turn = x.turn and d.holder = 'queue' order by d.domain_id for no key update of d)
+update domains d set turn = d.turn + 1, ready_at = clock_timestamp(), holder = null
+from mine where d.domain_id = mine.domain_id returning d.domain_id;
+
+-- name: next_due
+-- Seconds until a domain wants and bears a visit: what the dispatcher sleeps for. Past due counts as 0.
+select greatest(0, extract(epoch from min(next_at) - clock_timestamp()))::float8 from domains where next_at is not null;
+
+-- name: accept
+-- $1 domains, $2 turns, $3 worker, $4 work lease; many messages at once. Rows not returned: drop the message (ack, do nothing).
+-- synchronous_commit must be on (also to the stand-by that may be promoted).
+with mine as materialized (
+  select d.domain_id from domains d join unnest($1::bigint[], $2::bigint[]) x(domain_id, turn) using (domain_id)
+  where d.turn = x.turn and d.holder = 'queue' order by d.domain_id for no key update of d)
+update domains d set turn = d.turn + 1, holder = $3, ready_at = clock_timestamp() + $4::interval + greatest(d.delay, d.delay_by_hand)
+from mine where d.domain_id = mine.domain_id
+returning d.domain_id, d.turn, d.lost, d.delay_by_hand, d.concurrency_by_hand, d.blocked, d.failures, d.throttled;
+
+-- name: claim
+-- A domain that is at rest, for one request outside a turn (a robots.txt that redirects to another domain): dispatch and accept
+-- in one. $1 domain, $2 name, $3 worker, $4 lease. No row: it is held, or not ready; ask again.
+insert into domains as d (domain_id, name, turn, holder, ready_at) values ($1, $2, 1, $3, clock_timestamp() + $4::interval)
+on conflict (domain_id) do update
+set turn = d.turn + 2, holder = $3, ready_at = clock_timestamp() + $4::interval + greatest(d.delay, d.delay_by_hand)
+where d.ready_at <= clock_timestamp() and d.blocked is null
+returning d.turn;
+
+-- name: renew
+-- $1 domains, $2 turns, $3 work lease. Only turns with less than half a lease left. Rows not returned are NOT renewed: either
+-- lost (stop) or locked for a moment by a recording transaction (ask again in a second).
+with mine as (
+  select d.domain_id from domains d join unnest($1::bigint[], $2::bigint[]) x(domain_id, turn) using (domain_id)
+  where d.turn = x.turn order by d.domain_id for no key update of d skip locked)
+update domains d set ready_at = clock_timestamp() + $3::interval + greatest(d.delay, d.delay_by_hand)
+from mine where d.domain_id = mine.domain_id returning d.domain_id;
+
+-- name: record_bodies
+-- Step 1. A reuse touches the row (and locks it against upkeep), at most once an hour.
+insert into bodies (digest, size, data)
+select * from unnest($1::bytea[], $2::int[], $3::bytea[]) as x(digest, size, data) order by digest
+on conflict (digest) do update set touched_at = excluded.touched_at where bodies.touched_at < now() - interval '1 hour';
+
+-- name: record_links
+-- Step 2. What is known is not collided with. sooner: seconds of priority, spent as an earlier due_at.
+with put as (
+  insert into urls (domain_id, crawl_id, url_hash, url, due_at, depth, hops, seed, found_domain_id, found_hash)
+  select x.domain_id, x.crawl_id, x.url_hash, x.url, now() - make_interval(secs => x.sooner), x.depth, x.hops, x.seed,
+         x.found_domain_id, x.found_hash
+  from unnest($1::bigint[], $2::int[], $3::bytea[], $4::text[], $5::float8[], $6::smallint[], $7::smallint[], $8::boolean[],
+              $9::bigint[], $10::bytea[])
+    as x(domain_id, crawl_id, url_hash, url, sooner, depth, hops, seed, found_domain_id, found_hash)
+  where not exists (select from urls u where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash)
+  order by 1, 2, 3
+  on conflict do nothing
+  returning domain_id, crawl_id, due_at)
+select domain_id, crawl_id, min(due_at) as due_at, count(*) as n from put group by 1, 2;
+
+-- name: record_settle
+-- Step 3. Compare and set on due_at, as it was handed out: a late worker (its turn went to another), a batch recorded twice and a
+-- page that `refresh` wanted again meanwhile change nothing. So a settle only ever moves due_at later, and needs no touch.
+with done as (
+  update urls u
+  set due_at = clock_timestamp() + make_interval(secs => x.due_in), open = x.open, attempts = x.attempts, outcome = x.outcome,
+      detail = x.detail
+  from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::float8[], $6::boolean[],
+                             $7::smallint[], $8::text[], $9::text[], $10::text[])
+    as x(domain_id, crawl_id, url_hash, taken, due_in, open, attempts, outcome, detail, previous) order by 1, 2, 3) x
+  where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = x.taken
+  returning u.crawl_id, x.previous, u.outcome)
+select crawl_id, previous, outcome, count(*) as n from done group by 1, 2, 3;
+
+-- name: record_pages
+-- Step 3. Returns how many are stored for the first time, by domain and crawl: only those count against the budgets. Strictly newer
+-- visits replace older ones, so recording a batch a second time (the answer to COMMIT was lost) writes and counts nothing.
+-- A visit that kept no body (an error, a redirect) leaves no digest behind: the page is what the last visit says.
+with put as (
+  insert into pages as p (domain_id, crawl_id, url_hash, first_at, fetched_at, changed_at, outcome, status, detail, address, protocol,
+    request_headers, headers, directives, content_type, charset, title, language, redirect_to, etag, last_modified, length, digest,
+    text_digest)
+  select x.domain_id, x.crawl_id, x.url_hash, case when x.outcome = 'ok' then x.at end, x.at, case when x.outcome = 'ok' then x.at end,
+    x.outcome, x.status, x.detail, x.address, x.protocol, x.request_headers::jsonb, x.headers::jsonb,
+    string_to_array(x.directives, ','), x.content_type, x.charset, x.title, x.language, x.redirect_to, x.etag, x.last_modified,
+    x.length, x.digest, x.text_digest
+  from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::text[], $6::smallint[], $7::text[], $8::inet[], $9::text[],
+              $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+              $19::text[], $20::int[], $21::bytea[], $22::bytea[])
+    as x(domain_id, crawl_id, url_hash, at, outcome, status, detail, address, protocol, request_headers, headers, directives,
+         content_type, charset, title, language, redirect_to, etag, last_modified, length, digest, text_digest)
+  order by 1, 2, 3
+  on conflict (domain_id, crawl_id, url_hash) do update
+    set first_at = coalesce(p.first_at, excluded.first_at), fetched_at = excluded.fetched_at,
+        changed_at = case when p.digest is distinct from excluded.digest then excluded.changed_at else p.changed_at end,
+        outcome = excluded.outcome, status = excluded.status, detail = excluded.detail, address = excluded.address,
+        protocol = excluded.protocol, request_headers = excluded.request_headers, headers = excluded.headers,
+        directives = excluded.directives, content_type = excluded.content_type, charset = excluded.charset, title = excluded.title,
+        language = excluded.language, redirect_to = excluded.redirect_to, etag = excluded.etag,
+        last_modified = excluded.last_modified, length = excluded.length, digest = excluded.digest, text_digest = excluded.text_digest
+    where p.fetched_at < excluded.fetched_at
+  returning domain_id, crawl_id, first_at = fetched_at as new)
+select domain_id, crawl_id, count(*) as n from put where new group by 1, 2;
+
+-- name: pages_stored
+-- Of these keys, which are stored already: asked under budget_left, when a batch does not fit into a budget.
+select x.domain_id, x.crawl_id, x.url_hash from unnest($1::bigint[], $2::int[], $3::bytea[]) x(domain_id, crawl_id, url_hash)
+join pages p using (domain_id, crawl_id, url_hash) where p.first_at is not null;
+
+-- name: record_fetches
+-- Step 3. A row an attempt.
+insert into fetches (at, domain_id, crawl_id, url_hash, outcome, status, bytes, ms, worker, detail)
+select x.at, x.domain_id, x.crawl_id, x.url_hash, x.outcome, x.status, x.bytes, x.ms, $9, x.detail
+from unnest($1::timestamptz[], $2::bigint[], $3::int[], $4::bytea[], $5::text[], $6::smallint[], $7::bigint[], $8::int[], $10::text[])
+  as x(at, domain_id, crawl_id, url_hash, outcome, status, bytes, ms, detail);
+
+-- name: record_domain_pages
+-- Step 3, last: the budget of a domain within a crawl.
+insert into domain_pages as p (domain_id, crawl_id, pages)
+select * from unnest($1::bigint[], $2::int[], $3::int[]) x(domain_id, crawl_id, n) order by 1, 2
+on conflict (domain_id, crawl_id) do update set pages = p.pages + excluded.pages;
+
+-- name: record_counts
+-- Step 4, first. Every worker has its slot.
+insert into crawl_counts as c (crawl_id, slot, outcome, urls, fetches, bytes)
+select x.crawl_id, $1, x.outcome, x.urls, x.fetches, x.bytes
+from unnest($2::int[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[]) x(crawl_id, outcome, urls, fetches, bytes)
+where exists (select from crawls where crawl_id = x.crawl_id)
+order by 1, 3
+on conflict (crawl_id, slot, outcome) do update
+set urls = c.urls + excluded.urls, fetches = c.fetches + excluded.fetches, bytes = c.bytes + excluded.bytes;
+
+-- name: record_budget
+-- Step 4. $1 crawls, $2 newly stored pages, only crawls with max_pages. Fewer rows than asked: roll back, do it again with
+-- budget_left as the FIRST statement and no more new pages than it says.
+with mine as (
+  select c.crawl_id, x.n from crawls c join unnest($1::int[], $2::int[]) x(crawl_id, n) using (crawl_id)
+  where c.state <> 'cancelled' order by c.crawl_id for no key update of c)
+update crawls c set pages = c.pages + mine.n from mine
+where c.crawl_id = mine.crawl_id and (c.max_pages is null or c.pages + mine.n <= c.max_pages)
+returning c.crawl_id;
+
+-- name: budget_left
+select crawl_id, state, max_pages - pages as left from crawls where crawl_id = any($1::int[]) order by crawl_id for no key update;
+
+-- name: finish_full
+-- A crawl whose budget is used up is finished, whatever is still due: raising the limit sets it running again.
+update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'max_pages'
+where state = 'running' and pages >= max_pages returning crawl_id;
+
+-- name: touch
+-- Step 5, first statement: every domain with a new or earlier URL, and every domain to be released (due 'infinity').
+-- ON CONFLICT DO UPDATE locks the latest version of every row, also those whose WHERE says no: that lock is the point.
+insert into domains (domain_id, name, due_at)
+select domain_id, min(name), nullif(min(due_at), 'infinity')
+from unnest($1::bigint[], $2::text[], $3::timestamptz[]) x(domain_id, name, due_at)
+group by domain_id order by domain_id
+on conflict (domain_id) do update set due_at = excluded.due_at
+where (domains.due_at is null or domains.due_at > excluded.due_at) and excluded.due_at < 'infinity';
+
+-- name: release
+-- Step 5, second statement, a NEW snapshot under the locks of touch. $1 domains, $2 turns, $3 seconds of pause still owed now.
+-- A paused crawl's URLs are looked at again in a day, should `resume` die half-way.
+update domains d
+set turn = d.turn + 1, holder = null, lost = 0,
+    ready_at = clock_timestamp() + make_interval(secs => x.owed),
+    delay = make_interval(secs => x.delay), failures = x.failures, throttled = x.throttled, waits_for = nullif(x.waits_for, ''),
+    visited_at = case when x.visited then clock_timestamp() else d.visited_at end, address = coalesce(x.address, d.address),
+    due_at = (select min(case c.state when 'running' then u.due_at else greatest(u.due_at, now() + interval '1 day') end)
+              from crawls c cross join lateral (
+                select due_at from urls where domain_id = d.domain_id and crawl_id = c.crawl_id and due_at is not null
+                order by due_at limit 1) u
+              where c.state in ('running', 'paused'))
+from unnest($1::bigint[], $2::bigint[], $3::float8[], $4::float8[], $5::smallint[], $6::smallint[], $7::text[], $8::boolean[],
+            $9::inet[])
+  x(domain_id, turn, owed, delay, failures, throttled, waits_for, visited, address)
+where d.domain_id = x.domain_id and d.turn = x.turn
+returning d.domain_id, extract(epoch from d.next_at - clock_timestamp())::float8 as next_in;
+
+-- name: release_empty
+-- As release, for a domain that was dispatched with nothing due (due_at was only a lower bound): no pause is owed.
+update domains d
+set turn = d.turn + 1, holder = null, lost = 0, ready_at = clock_timestamp(),
+    due_at = (select min(case c.state when 'running' then u.due_at else greatest(u.due_at, now() + interval '1 day') end)
+              from crawls c cross join lateral (
+                select due_at from urls where domain_id = d.domain_id and crawl_id = c.crawl_id and due_at is not null
+                order by due_at limit 1) u
+              where c.state in ('running', 'paused'))
+from unnest($1::bigint[], $2::bigint[]) x(domain_id, turn)
+where d.domain_id = x.domain_id and d.turn = x.turn and d.holder = 'queue'
+returning d.domain_id;
+
+-- name: release_claim
+-- A claimed domain goes back with the pause it is owed; its URLs were not looked at, so its due_at stays.
+update domains set turn = turn + 1, holder = null, ready_at = clock_timestamp() + make_interval(secs => $3)
+where domain_id = $1 and turn = $2 returning domain_id;
+
+-- name: robots_get
+select origin, status, body, good_at, fetched_at, expires_at, failures, detail from origins where domain_id = $1 and origin = $2;
+
+-- name: robots_put
+insert into origins (domain_id, origin, status, body, good_at, fetched_at, expires_at, failures, detail, sitemaps)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+on conflict (domain_id, origin) do update
+set status = excluded.status, body = excluded.body, good_at = excluded.good_at, fetched_at = excluded.fetched_at,
+    expires_at = excluded.expires_at, failures = excluded.failures, detail = excluded.detail, sitemaps = excluded.sitemaps;
+
+-- name: robots_rearm
+-- The rules of an origin have changed: what they refused is due again. $1 domain, $2 origin. The caller holds the domain and
+-- touches it in the same transaction.
+update urls set due_at = now(), open = true, attempts = 0
+where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/') and (due_at is null or due_at > now());
+
+-- name: crawl_versions
+select crawl_id, version from crawls where crawl_id = any($1::int[]);
+
+-- name: crawl_get
+select * from crawls where crawl_id = $1;
+
+-- name: crawl_by_name
+select * from crawls where name = $1;
+
+-- name: crawl_list
+select * from crawls order by crawl_id;
+
+-- name: crawl_keys
+select scope_key from scope_keys where crawl_id = $1;
+
+-- name: crawl_create
+insert into crawls (name, scope, include, exclude, max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, refresh,
+  parser)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (name) do nothing returning *;
+
+-- name: crawl_lock
+-- `seed` locks the crawl before it inserts, so that it cannot be declared finished meanwhile (see finish).
+select crawl_id from crawls where crawl_id = $1 for no key update;
+
+-- name: crawl_change
+-- $1 crawl, then every limit as it shall be. The version grows only when something changed.
+update crawls set max_pages = $2, max_depth = $3, max_pages_per_domain = $4, delay = $5, per_domain = $6, user_agent = $7, parser = $8,
+  version = version + 1
+where crawl_id = $1 and (max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, parser)
+  is distinct from ($2, $3, $4, $5, $6, $7, $8)
+returning crawl_id;
+
+-- name: crawl_run
+-- Set running (under crawl_lock). A crawl that is paused or was cancelled stays so: only `resume` changes that.
+update crawls set state = 'running', version = version + 1, finished_at = null, finished_why = null
+where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max_pages) returning crawl_id;
+
+-- name: crawl_touch
+-- After crawl_run: every domain with a due URL of this crawl is looked at again. $1 crawl.
+select distinct u.domain_id, d.name, min(u.due_at) as due_at from urls u join domains d using (domain_id)
+where u.crawl_id = $1 and u.due_at is not null group by 1, 2;
+
+-- name: add_keys
+insert into scope_keys (crawl_id, scope_key) select $1, k from unnest($2::bigint[]) k on conflict do nothing returning scope_key;
+
+-- name: crawl_bump
+update crawls set version = version + 1 where crawl_id = $1;
+
+-- name: crawl_recount
+-- The exact count, when a crawl gets a limit it did not have before.
+update crawls set pages = (select coalesce(sum(pages), 0) from domain_pages p where p.crawl_id = crawls.crawl_id)
+where crawl_id = $1;
+
+-- name: finish_lock
+select crawl_id from crawls where crawl_id = $1 and state = 'running' for update;
+
+-- name: finish
+-- A NEW snapshot after finish_lock; `seed` and `refresh` lock the same row before they insert and set it running.
+update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'done'
+where crawl_id = $1 and state = 'running' and not exists (select from urls where crawl_id = $1 and open) returning crawl_id;
+
+-- name: crawl_busy
+-- Is a visit of this crawl going on, or due within $2? What `crawl run` waits for. A held domain counts until its lease ends.
+select exists (
+  select from urls u join domains d using (domain_id)
+  where u.crawl_id = $1 and u.open and u.due_at is not null and d.blocked is null
+    and (d.holder is not null or greatest(u.due_at, d.ready_at) <= clock_timestamp() + $2::interval));
+
+-- name: crawl_waiting
+-- What still waits, and since when it could go on: for the summary.
+select d.name, d.waits_for, d.blocked, count(*) as urls, min(greatest(u.due_at, d.ready_at)) as next_at, min(u.outcome) as outcome
+from urls u join domains d using (domain_id) where u.crawl_id = $1 and u.open
+group by 1, 2, 3 order by next_at nulls last limit $2;
+
+-- name: crawl_totals
+select outcome, sum(urls)::bigint as urls, sum(fetches)::bigint as fetches, sum(bytes)::bigint as bytes
+from crawl_counts where crawl_id = $1 group by 1 having sum(urls) <> 0 or sum(fetches) <> 0 order by 1;
+
+-- name: crawl_domains
+-- $1 crawl, $2 most. The slowest and the most failing domains of the last day.
+select d.name, count(*) as fetches, avg(f.ms)::float8 as ms, count(*) filter (where f.outcome not in
+  ('ok', 'not_modified', 'redirect', 'robots_refused', 'scope_refused', 'type_refused')) as failed
+from fetches f join domains d using (domain_id)
+where f.crawl_id = $1 and f.at > now() - interval '1 day' group by 1 order by 1;
+
+-- name: crawl_recent
+-- Pages stored in the last $2 seconds: how fast it is going.
+select count(*) from fetches where crawl_id = $1 and outcome = 'ok' and at > now() - make_interval(secs => $2);
+
+-- name: crawl_queue
+-- Domains due and ready, due but resting, with a message out, with a worker.
+select count(*) filter (where holder is null and next_at <= now()) as ready,
+       count(*) filter (where holder is null and next_at > now()) as resting,
+       count(*) filter (where holder = 'queue') as queued,
+       count(*) filter (where holder <> 'queue' and ready_at > now()) as held
+from domains;
+
+-- name: rearm_seeds
+-- Somebody names these URLs again: what had failed is tried now, whatever its patience. $1 crawl, $2 domains, $3 hashes.
+update urls u set due_at = now(), open = true, attempts = 0
+from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash)
+where u.crawl_id = $1 and u.domain_id = x.domain_id and u.url_hash = x.url_hash and u.seed
+  and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused')
+returning u.domain_id, (select name from domains d where d.domain_id = u.domain_id) as name, u.due_at;
+
+-- name: seeds_stored
+-- Has any seed of the crawl been stored?
+select exists (select from urls u join pages p using (domain_id, crawl_id, url_hash)
+               where u.crawl_id = $1 and u.seed and p.first_at is not null);
+
+-- name: seeds_failed
+-- The seeds that were not stored, and why. $2: at most.
+select u.url, u.outcome, u.detail, u.due_at from urls u
+where u.crawl_id = $1 and u.seed and coalesce(u.outcome, '') not in ('ok', 'not_modified', 'redirect') limit $2;
+
+-- name: find_url
+-- Every crawl that knows the URL, with what was kept.
+select c.name as crawl, c.state as crawl_state, u.*, d.name as domain, d.ready_at, d.holder, d.blocked, d.waits_for,
+  extract(epoch from greatest(d.delay, d.delay_by_hand))::float8 as delay_seconds, d.failures, d.next_at, d.visited_at,
+  d.delay_by_hand is not null as by_hand, f.url as found_url, now() as now
+from urls u join crawls c using (crawl_id) join domains d using (domain_id)
+left join urls f on f.domain_id = u.found_domain_id and f.crawl_id = u.crawl_id and f.url_hash = u.found_hash
+where u.domain_id = $1 and u.url_hash = $2 order by c.crawl_id;
+
+-- name: find_domain
+select *, extract(epoch from greatest(delay, delay_by_hand))::float8 as delay_seconds, now() as now from domains where domain_id = $1;
+
+-- name: url_fetches
+select at, outcome, status, bytes, ms, detail from fetches
+where domain_id = $1 and url_hash = $2 and crawl_id = $3 order by at desc limit $4;
+
+-- name: show_page
+select p.*, u.url, u.depth, b.data, b.size, c.name as crawl from pages p join urls u using (domain_id, crawl_id, url_hash)
+join crawls c using (crawl_id) left join bodies b using (digest) where p.domain_id = $1 and p.url_hash = $2 order by c.crawl_id;
+
+-- name: export
+-- $1 crawl, $2 domain. Stable order: by domain name (export_domains), then by URL.
+select u.url, u.depth, p.*, b.data
+from urls u join pages p on p.domain_id = u.domain_id and p.crawl_id = u.crawl_id and p.url_hash = u.url_hash
+left join bodies b on b.digest = p.digest
+where u.domain_id = $2 and u.crawl_id = $1 order by u.url collate "C";
+
+-- name: export_domains
+select distinct d.domain_id, d.name from domains d
+where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name;
+
+-- name: worker_here
+insert into workers (worker_id, host, boot, pid, version, slots) values ($1, $2, $3, $4, $5, $6)
+on conflict (worker_id) do update set seen_at = now(), slots = excluded.slots;
+
+-- name: worker_gone
+delete from workers where worker_id = $1;
+
+-- name: workers_slots
+select coalesce(sum(slots), 0)::int from workers where seen_at > now() - interval '1 minute';
+
+-- name: message_put
+insert into messages (queue, body, reason) select $1, b, $3 from unnest($2::bytea[]) b returning message_id;
+
+-- name: message_take
+-- $1 consumer, $2 most, $3 queues. Urgent ones first ('crawl.turns.urgent' sorts behind 'crawl.turns'), then in the order they were
+-- sent; what others are just taking is skipped.
+with waiting as (
+  select message_id from messages where queue = any($3::text[]) and consumer is null order by queue desc, message_id limit $2
+  for update skip locked)
+update messages m set consumer = $1, deliveries = m.deliveries + 1 from waiting w where m.message_id = w.message_id
+returning m.message_id, m.body;
+
+-- name: message_ack
+delete from messages where message_id = any($1::bigint[]) and consumer = $2;
+
+-- name: message_back
+-- Unacked, given back by a consumer that stops.
+update messages set consumer = null where consumer = $1 and message_id = any($2::bigint[]);
+
+-- name: message_dead
+update messages set queue = 'crawl.dead', consumer = null, reason = $3, sent_at = now() where message_id = $1 and consumer = $2;
+
+-- name: message_orphans
+-- Consumers hold an advisory lock while their session lives (class 20011): what a dead one had is waiting again.
+-- The sixth delivery is none: whoever takes it dies of it.
+update messages m
+set consumer = null, queue = case when deliveries >= 5 then 'crawl.dead' else queue end,
+    reason = case when deliveries >= 5 then 'delivered 5 times, and its consumer died each time' end
+where consumer is not null and not exists (
+  select from pg_locks l where l.locktype = 'advisory' and l.classid = 20011 and l.objid = m.consumer::oid
+    and l.database = (select oid from pg_database where datname = current_database()))
+returning message_id;
+
+-- name: message_depth
+select count(*) from messages where queue = any($1::text[]) and consumer is null;

@@ -1,0 +1,315 @@
+"""Writing down a batch of visits: ONE transaction, in the lock order of queries.sql.
+
+    bodies ─► links ─► settle, pages, fetches, domain_pages ─► counts, budgets ─► touch ─► release ─► COMMIT
+
+1. Recording a batch twice writes and counts nothing the second time (the answer to COMMIT may be lost).
+2. No crawl stores more than its max_pages: what does not fit is left out whole, its URL stays as it was.
+3. A released domain becomes due exactly when the earliest of its URLs is.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from crawler.adapters.postgres import Database, Session, columns
+from crawler.core.content import clean
+from crawler.core.model import FoundLink, Outcome, Release, Visit
+from crawler.core.moments import NEVER, moment
+
+LINK_ROWS: Final = 1000
+"""At most so many link rows a statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What recording a batch has set in motion."""
+
+    next_in: Mapping[int, float]
+    """Seconds until each released or touched domain is due and ready; what is not due at all is missing."""
+    touched: int
+    """How many domains have a URL that was new."""
+    stored: Mapping[int, int]
+    """Newly stored pages, by crawl."""
+    full: tuple[int, ...]
+    """Crawls whose budget is used up: they are finished."""
+
+
+class _OverBudgetError(Exception):
+    """A crawl's budget does not hold the batch: roll back, cut, do it again."""
+
+
+class Recording:
+    """Records batches as one worker."""
+
+    def __init__(self, database: Database, worker: str, slot: int) -> None:
+        self._database = database
+        self._worker = worker
+        self._slot = slot
+
+    async def record(
+        self,
+        visits: Sequence[Visit],
+        releases: Sequence[Release],
+        budgeted: frozenset[int],
+        owed: Callable[[Release], float],
+    ) -> Recorded:
+        """Write the batch. *budgeted*: crawls with max_pages. *owed*: the pause a release still owes, asked at the last moment.
+
+        Raises:
+            DatabaseBusyError, DatabaseUnavailableError: nothing was written, or all of it; give the same batch again.
+        """
+        try:
+            return await self._write(visits, releases, budgeted, owed, cut=False)
+        except _OverBudgetError:
+            return await self._write(visits, releases, budgeted, owed, cut=True)
+
+    async def _write(
+        self,
+        visits: Sequence[Visit],
+        releases: Sequence[Release],
+        budgeted: frozenset[int],
+        owed: Callable[[Release], float],
+        *,
+        cut: bool,
+    ) -> Recorded:
+        async with self._database.transaction() as session:
+            if cut:
+                visits = await _within_budget(session, visits, budgeted)
+            await _bodies(session, visits)
+            found = await record_links(session, (link for visit in visits for link in visit.links))
+            counts = _Counts()
+            for row in await session.fetch("record_settle", *_settle_rows(visits)):
+                counts.urls[row["crawl_id"], row["previous"] or ""] -= row["n"]
+                counts.urls[row["crawl_id"], row["outcome"]] += row["n"]
+            for row in found.rows:
+                counts.urls[row["crawl_id"], ""] += row["n"]
+            new = await self._pages(session, visits)
+            await self._fetches(session, visits, counts)
+            stored = Counter[int]()
+            for (_, crawl_id), n in new.items():
+                stored[crawl_id] += n
+            await counts.write(session, self._slot)
+            limited = sorted(crawl for crawl in stored if crawl in budgeted)
+            if limited:
+                fits = await session.fetch("record_budget", limited, [stored[crawl] for crawl in limited])
+                if len(fits) < len(limited):
+                    raise _OverBudgetError
+            next_in = await _domains(session, found, releases, owed)
+        full: tuple[int, ...] = ()
+        if limited or cut:
+            full = tuple(row["crawl_id"] for row in await self._database.fetch("finish_full"))
+        return Recorded(next_in, len(found.due), stored, full)
+
+    async def _pages(self, session: Session, visits: Sequence[Visit]) -> dict[tuple[int, int], int]:
+        """Newly stored pages by domain and crawl."""
+        newest: dict[tuple[int, int, bytes], Visit] = {}
+        for visit in visits:
+            if _leaves_page(visit):
+                newest[visit.domain_id, visit.crawl_id, visit.url_hash] = visit
+        if not newest:
+            return {}
+        rows = await session.fetch("record_pages", *columns(map(_page_row, newest.values()), 22))
+        new = {(row["domain_id"], row["crawl_id"]): row["n"] for row in rows}
+        if new:
+            await session.fetch(
+                "record_domain_pages", *columns(((d, c, n) for (d, c), n in sorted(new.items())), 3)
+            )
+        return new
+
+    async def _fetches(self, session: Session, visits: Sequence[Visit], counts: "_Counts") -> None:
+        rows: list[tuple[object, ...]] = []
+        details: list[str] = []
+        for visit in visits:
+            if (answer := visit.answer) is None:
+                continue
+            outcome = visit.settlement.outcome
+            counts.fetches[visit.crawl_id, outcome] += 1
+            counts.bytes[visit.crawl_id, outcome] += answer.wire_bytes
+            rows.append(
+                (visit.at, visit.domain_id, visit.crawl_id, visit.url_hash, outcome.value, answer.status, answer.wire_bytes,
+                 round(answer.seconds * 1000))
+            )  # fmt: skip
+            details.append(clean(visit.settlement.detail))
+        if rows:
+            await session.fetch("record_fetches", *columns(rows, 8), self._worker, details)
+
+
+def _leaves_page(visit: Visit) -> bool:
+    """A visit leaves a page when the site answered for good; what will be tried again leaves the last page as it is."""
+    outcome = visit.settlement.outcome
+    return visit.answer is not None and (
+        outcome in (Outcome.OK, Outcome.REDIRECT, Outcome.GONE) or not visit.settlement.open
+    )
+
+
+class _Counts:
+    """What a batch adds to crawl_counts, by crawl and outcome ('' is: none yet)."""
+
+    def __init__(self) -> None:
+        self.urls = Counter[tuple[int, str]]()
+        self.fetches = Counter[tuple[int, str]]()
+        self.bytes = Counter[tuple[int, str]]()
+
+    async def write(self, session: Session, slot: int) -> None:
+        keys = sorted({*self.urls, *self.fetches})
+        if keys:
+            rows = ((c, str(o), self.urls[c, o], self.fetches[c, o], self.bytes[c, o]) for c, o in keys)
+            await session.fetch("record_counts", slot, *columns(rows, 5))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What inserting links found to be new."""
+
+    rows: list[Mapping[str, int]]
+    due: dict[int, object]
+    """The earliest due_at of the new URLs, by domain."""
+    names: dict[int, str]
+
+    @property
+    def new(self) -> int:
+        """How many URLs were not known before."""
+        return sum(row["n"] for row in self.rows)
+
+
+def sooner(link: FoundLink) -> float:
+    """Seconds of priority: seeds first, then by depth; spent as an earlier due_at, so that one index gives the order."""
+    return 60.0 if link.seed else float(max(0, 50 - link.depth - link.hops))
+
+
+async def _bodies(session: Session, visits: Iterable[Visit]) -> None:
+    bodies: dict[bytes, tuple[int, bytes]] = {}
+    for visit in visits:
+        if visit.digest is not None and visit.compressed is not None and visit.answer is not None:
+            bodies[visit.digest] = len(visit.answer.body), visit.compressed
+    if bodies:
+        await session.fetch(
+            "record_bodies", *columns(((d, size, data) for d, (size, data) in bodies.items()), 3)
+        )
+
+
+async def record_links(session: Session, links: Iterable[FoundLink]) -> Found:
+    """Step 2: put links on the frontier. The caller calls `touch_found` (or touches by itself) in the same transaction."""
+    wanted: dict[tuple[int, int, bytes], FoundLink] = {}
+    for link in links:
+        wanted.setdefault((link.domain_id, link.crawl_id, link.url_hash), link)
+    found = Found([], {}, {})
+    ordered = [wanted[key] for key in sorted(wanted)]
+    for start in range(0, len(ordered), LINK_ROWS):
+        chunk = ordered[start : start + LINK_ROWS]
+        rows = await session.fetch("record_links", *columns(map(_link_row, chunk), 10))
+        names = {link.domain_id: link.domain for link in chunk}
+        for row in rows:
+            found.rows.append(row)
+            domain_id = row["domain_id"]
+            found.names[domain_id] = names[domain_id]
+            earliest = found.due.get(domain_id)
+            found.due[domain_id] = row["due_at"] if earliest is None else min(earliest, row["due_at"])  # type: ignore[type-var] # moments both
+    return found
+
+
+async def touch_found(session: Session, found: Found) -> None:
+    """Step 5 for who releases nothing: every domain with a new URL becomes due with it."""
+    if found.due:
+        await session.fetch(
+            "touch", list(found.due), [found.names[d] for d in found.due], list(found.due.values())
+        )
+
+
+async def _domains(
+    session: Session, found: Found, releases: Sequence[Release], owed: Callable[[Release], float]
+) -> dict[int, float]:
+    """Touch every domain with a new URL and every one to be released, then release in a new snapshot."""
+    ids = [*found.due, *(release.domain_id for release in releases)]
+    if not ids:
+        return {}
+    names = [*(found.names[d] for d in found.due), *(release.domain for release in releases)]
+    await session.fetch("touch", ids, names, [*found.due.values(), *([NEVER] * len(releases))])
+    next_in = dict.fromkeys(found.due, 0.0)
+    if releases:
+        rows = (
+            (
+                r.domain_id,
+                r.turn,
+                owed(r),
+                r.delay,
+                r.failures,
+                r.throttled,
+                clean(r.waits_for),
+                r.visited,
+                r.address,
+            )
+            for r in sorted(releases, key=lambda r: r.domain_id)
+        )
+        for row in await session.fetch("release", *columns(rows, 9)):
+            next_in.pop(row["domain_id"], None)
+            if row["next_in"] is not None:
+                next_in[row["domain_id"]] = row["next_in"]
+    return next_in
+
+
+async def _within_budget(session: Session, visits: Sequence[Visit], budgeted: frozenset[int]) -> list[Visit]:
+    """Only the visits whose newly stored pages fit into what the crawls' budgets leave."""
+    crawls = sorted({visit.crawl_id for visit in visits} & budgeted)
+    left = {
+        row["crawl_id"]: 0 if row["state"] == "cancelled" else row["left"]
+        for row in await session.fetch("budget_left", crawls)
+    }
+    keys = [(v.domain_id, v.crawl_id, v.url_hash) for v in visits if v.crawl_id in left]
+    known = {tuple(row) for row in await session.fetch("pages_stored", *columns(keys, 3))}
+    kept: list[Visit] = []
+    for visit in visits:
+        key = (visit.domain_id, visit.crawl_id, visit.url_hash)
+        if (
+            visit.settlement.outcome is Outcome.OK
+            and left.get(visit.crawl_id) is not None
+            and key not in known
+        ):
+            if left[visit.crawl_id] < 1:
+                continue
+            left[visit.crawl_id] -= 1
+            known.add(key)
+        kept.append(visit)
+    return kept
+
+
+def _link_row(link: FoundLink) -> tuple[object, ...]:
+    return (
+        link.domain_id, link.crawl_id, link.url_hash, link.url, sooner(link), link.depth, link.hops, link.seed,
+        link.found_domain_id, link.found_hash,
+    )  # fmt: skip
+
+
+def _settle_rows(visits: Iterable[Visit]) -> list[list[object]]:
+    rows = (
+        (v.domain_id, v.crawl_id, v.url_hash, moment(v.taken), s.due_in, s.open, s.attempts, s.outcome.value, clean(s.detail),
+         v.previous)
+        for v in visits
+        for s in (v.settlement,)
+    )  # fmt: skip
+    return columns(rows, 10)
+
+
+def _page_row(visit: Visit) -> tuple[object, ...]:
+    answer, page = visit.answer, visit.page
+    if answer is None:
+        raise AssertionError(visit.url)
+    kept = visit.digest is not None
+    return (
+        visit.domain_id, visit.crawl_id, visit.url_hash, visit.at, visit.settlement.outcome.value, answer.status,
+        clean(visit.settlement.detail), answer.address, answer.protocol, _pairs(answer.request_headers), _pairs(answer.headers),
+        ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
+        page.title if page else None, page.language if page else None, visit.redirect_url,
+        _header(answer.header("etag")), _header(answer.header("last-modified")),
+        len(answer.body) if kept else None, visit.digest, page.text_digest if page else None,
+    )  # fmt: skip
+
+
+def _pairs(headers: Sequence[tuple[str, str]]) -> str:
+    return json.dumps([[clean(name), clean(value)] for name, value in headers])
+
+
+def _header(value: str | None) -> str | None:
+    return None if value is None else clean(value)

@@ -1,0 +1,327 @@
+"""One GET: no redirects, no cookies, no surprises. Every ending is an `Answer`.
+
+    get ──► port ──► connection ──► headers ──┬─ 2xx, type accepted: the body, decoded and counted ──► ok
+                                              └─ else: drained if small, so that the connection lives on
+
+1. Whatever a site does is an outcome; only our own mistakes and lacks are raised.
+2. The body is never larger than its cap, nor is anything on the way to it.
+3. A request is sent a second time only when an idle connection turned out to be dead: not one byte came back.
+4. Cancelling closes the connection and leaves nothing behind.
+"""
+
+import io
+import ssl
+import time
+from dataclasses import dataclass
+from http.client import responses
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from yarl import URL
+
+from crawler.adapters.attempt import ATTEMPT, Attempt, Failure, Watch
+from crawler.adapters.connecting import Connector, Resolves, port_refusal, reason, tls_context
+from crawler.adapters.decoding import ACCEPT_ENCODING, DecodedTooLargeError, DecodeError, Decoding
+from crawler.core.model import Answer, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from crawler.core.addresses import AddressPolicy
+
+ACCEPT: Final = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+# No Accept-Language: without it a site gives what it would give anybody, and the page its links mean.
+
+DRAINED_BYTES: Final = 64 * 1024
+DRAINED_SECONDS: Final = 2.0
+"""What an unwanted body may cost to keep its connection: a new one costs about as much."""
+FRAMING: Final = 8
+"""How many bytes may come in for each byte of a body: chunks of one byte have six."""
+READ_SIZE: Final = 64 * 1024
+MAX_HEADER_FIELDS: Final = 1000
+
+_BY_STATUS: Final = MappingProxyType(
+    {
+        **dict.fromkeys(range(200, 300), Outcome.OK),
+        **dict.fromkeys((301, 302, 303, 307, 308), Outcome.REDIRECT),
+        304: Outcome.NOT_MODIFIED,
+        **dict.fromkeys((404, 410), Outcome.GONE),
+        **dict.fromkeys((429, 503), Outcome.THROTTLED),
+    }
+)
+_PLAIN: Final = 200
+_BODILESS: Final = frozenset({204, 205})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may cost: seconds and bytes (design, section 6)."""
+
+    max_body: int = 10 * 1024 * 1024
+    """Decoded; what comes over the wire may be no larger either."""
+    max_headers: int = 64 * 1024
+    connect_timeout: float = 10.0
+    tls_timeout: float = 10.0
+    first_byte_timeout: float = 20.0
+    """From the request sent to the headers complete."""
+    read_timeout: float = 20.0
+    """Between two bytes of the body."""
+    total_timeout: float = 60.0
+    min_bytes_per_second: int = 1024
+    rate_window: float = 10.0
+    """Seconds over which the rate is taken. A window without any byte is left to `read_timeout`."""
+
+
+class Web:
+    """Fetches; make it inside a running event loop, and close it.
+
+    Args:
+        resolver: turns names into addresses, e.g. `crawler.adapters.dns.Resolver`; not closed here.
+        policy: which addresses may be connected to.
+        limits: what one request may cost.
+        user_agent: sent unless a request has its own.
+        max_connections: open ones, busy and idle together.
+        tls_verify: whether certificates must be good.
+        tls_ca_file: authorities to trust besides the system's.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolver: Resolves,
+        policy: "AddressPolicy",
+        limits: Limits,
+        user_agent: str,
+        max_connections: int,
+        tls_verify: bool = True,
+        tls_ca_file: "Path | None" = None,
+    ) -> None:
+        self._limits = limits
+        self._policy = policy
+        self._headers = (
+            ("User-Agent", user_agent),
+            ("Accept", ACCEPT),
+            ("Accept-Encoding", ACCEPT_ENCODING),
+            ("Connection", "keep-alive"),
+        )
+        self._connector = Connector(
+            resolver=resolver,
+            policy=policy,
+            context=tls_context(verify=tls_verify, ca_file=tls_ca_file),
+            max_connections=max_connections,
+            max_headers=limits.max_headers,
+            connect_timeout=limits.connect_timeout,
+            tls_timeout=limits.tls_timeout,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=self._connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            # All deadlines are kept by `Watch` and by the connector: aiohttp's would be further timers.
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            trust_env=False,
+            read_bufsize=READ_SIZE,
+            max_line_size=limits.max_headers,
+            max_field_size=limits.max_headers,
+            max_headers=MAX_HEADER_FIELDS,
+        )
+        # aiohttp would also repeat what a server on a new connection chose not to answer: see law 3.
+        self._session._retry_connection = False  # noqa: SLF001 - there is no argument for it
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connector!r}>"
+
+    async def get(
+        self,
+        url: str,
+        *,
+        accept_type: "Callable[[str | None], bool]",
+        headers: "Sequence[tuple[str, str]]" = (),
+        user_agent: str | None = None,
+        max_body: int | None = None,
+        truncate: bool = False,
+        total_timeout: float | None = None,
+        keep_body_on_error: bool = False,
+        deadline: float | None = None,
+    ) -> Answer:
+        """Make one GET request.
+
+        Args:
+            url: absolute and canonical; sent as it is.
+            accept_type: whether a body with this Content-Type header (None: none sent) is wanted.
+            headers: sent besides our own, or instead of those with the same name.
+            user_agent: instead of the usual one.
+            max_body: bytes, decoded; instead of the limit.
+            truncate: a longer body is cut there, and is OK.
+            total_timeout: seconds, instead of the limit.
+            keep_body_on_error: the body of a 4xx or 5xx is kept too, cut at the cap.
+            deadline: of the loop's clock: give up then, whatever the limits say.
+
+        Raises:
+            SocketsExhaustedError: this machine can open no more connections.
+        """
+        began = time.monotonic()
+        cap = self._limits.max_body if max_body is None else max_body
+        target, host, refusal = _target(url)
+        most = FRAMING * max(cap, DRAINED_BYTES)
+        attempt = Attempt(began, self._request_headers(host, headers, user_agent), most)
+        if refusal is not None:
+            return attempt.answer(Outcome.ADDRESS_REFUSED, refusal)
+        total = self._limits.total_timeout if total_timeout is None else total_timeout
+        until, word = began + total, f"not done within {total:g} s"
+        if deadline is not None and deadline < until:
+            until, word = deadline, "the time for it was over"
+        token = ATTEMPT.set(attempt)
+        try:
+            with Watch(attempt, self._limits, until, word) as watch:
+                return await self._exchange(
+                    target, attempt, watch, accept_type, cap, truncate=truncate, keep=keep_body_on_error
+                )
+        except Failure as failure:
+            # What the status says stands, even if the rest of an unwanted body would not come.
+            outcome, detail = attempt.decided or (failure.outcome, failure.detail)
+            return attempt.answer(outcome, detail)
+        finally:
+            ATTEMPT.reset(token)
+
+    async def forget(self, domain: str) -> None:
+        """Close the idle connections to a domain (a name or an IP literal) and to the hosts below it."""
+        self._connector.forget(domain)
+
+    async def close(self) -> None:
+        """Close every connection. Requests still under way end with an error of their own."""
+        await self._session.close()
+
+    def _request_headers(
+        self, host: str, headers: "Sequence[tuple[str, str]]", user_agent: str | None
+    ) -> tuple[tuple[str, str], ...]:
+        """All the headers, in the order in which they are sent."""
+        if user_agent is not None:
+            headers = (("User-Agent", user_agent), *headers)
+        if not headers:
+            return (("Host", host), *self._headers)
+        given = {name.lower() for name, _ in headers}
+        own = (pair for pair in (("Host", host), *self._headers) if pair[0].lower() not in given)
+        return (*own, *headers)
+
+    async def _exchange(
+        self,
+        target: URL,
+        attempt: Attempt,
+        watch: Watch,
+        accept_type: "Callable[[str | None], bool]",
+        cap: int,
+        *,
+        truncate: bool,
+        keep: bool,
+    ) -> Answer:
+        response = await self._ask(target, attempt)
+        try:
+            version = response.version or aiohttp.HttpVersion11
+            protocol = f"HTTP/{version.major}.{version.minor}"
+            size = attempt.read_head(response.status, protocol, response.raw_headers)
+            if size > self._limits.max_headers:
+                raise Failure(Outcome.PROTOCOL_ERROR, "the headers are too large")
+            outcome, detail = _by_status(response.status, attempt.redirect_to)
+            if outcome is Outcome.OK and response.status not in _BODILESS:
+                if not accept_type(attempt.content_type):
+                    return attempt.answer(Outcome.TYPE_REFUSED, attempt.content_type or "no content type")
+                body, cut = await _read(response.content, attempt, cap, truncate=truncate)
+                return attempt.answer(outcome, cut or detail, body)
+            attempt.decided = outcome, detail
+            if keep and outcome in (Outcome.GONE, Outcome.THROTTLED, Outcome.HTTP_ERROR):
+                body, _ = await _read(response.content, attempt, cap, truncate=True)
+                return attempt.answer(outcome, detail, body)
+            if not response.content.is_eof():
+                watch.hurry(DRAINED_SECONDS)
+                await _drain(response.content, attempt)
+            return attempt.answer(outcome, detail)
+        finally:
+            response.close()  # if the body was read to its end, the connection has left already
+
+    async def _ask(self, target: URL, attempt: Attempt) -> aiohttp.ClientResponse:
+        """Send the request and wait for the headers, on a new connection if an idle one was dead."""
+        try:
+            return await self._session.get(target, headers=attempt.request_headers, allow_redirects=False)
+        except aiohttp.ClientConnectionError as error:
+            if attempt.reused and not attempt.received and not attempt.fresh:
+                attempt.fresh = True
+                return await self._ask(target, attempt)
+            raise _broken(error) from None
+        except aiohttp.ClientError as error:
+            raise _broken(error) from None
+
+
+def _target(url: str) -> tuple[URL, str, str | None]:
+    """Return the URL as aiohttp wants it, what the Host header says, and why it is not to be asked for.
+
+    An unspeakable URL is refused rather than raised: it may have come from a link, and must not stop a turn.
+    """
+    try:
+        target = URL(url, encoded=True)
+        port, host = target.port, target.host_port_subcomponent
+    except ValueError as error:
+        return URL(), "", f"not a URL that can be asked for: {error}"
+    if target.scheme not in ("http", "https") or port is None or not host:
+        return target, "", "not an http or https URL"
+    return target, host, port_refusal(port)
+
+
+def _by_status(status: int, location: str | None) -> tuple[Outcome, str]:
+    outcome = _BY_STATUS.get(status, Outcome.HTTP_ERROR)
+    detail = f"{status} {responses.get(status, '')}".rstrip() if status != _PLAIN else ""
+    if outcome is Outcome.REDIRECT and not location:
+        return Outcome.HTTP_ERROR, f"{detail} without a target"
+    return outcome, detail
+
+
+async def _read(
+    content: aiohttp.StreamReader, attempt: Attempt, cap: int, *, truncate: bool
+) -> tuple[bytes, str]:
+    """Read and decode a body of at most `cap` bytes; the text says so if it was cut there."""
+    # BytesIO hands its buffer over without a copy: a list of parts would need twice the cap to join.
+    body = io.BytesIO()
+    try:
+        decoding = Decoding(attempt.content_encoding, cap)
+        if (attempt.content_length or 0) > decoding.most_packed and not truncate:
+            raise Failure(Outcome.TOO_LARGE, f"{attempt.content_length} bytes announced")
+        while data := await content.readany():
+            attempt.wire_bytes += len(data)
+            for piece in decoding.feed(data):
+                body.write(piece)
+        decoding.finish()
+    except DecodedTooLargeError:
+        if truncate:
+            return body.getvalue(), f"cut at {cap} bytes"
+        raise Failure(Outcome.TOO_LARGE, f"more than {cap} bytes") from None
+    except DecodeError as error:
+        raise Failure(Outcome.DECODE_ERROR, str(error)) from None
+    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError) as error:
+        raise _broken(error) from None
+    return body.getvalue(), ""
+
+
+async def _drain(content: aiohttp.StreamReader, attempt: Attempt) -> None:
+    try:
+        while attempt.wire_bytes <= DRAINED_BYTES and (data := await content.readany()):
+            attempt.wire_bytes += len(data)
+    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError) as error:
+        raise _broken(error) from None
+
+
+def _broken(error: Exception) -> Failure:
+    """What aiohttp says of a connection or a message that broke, as an outcome."""
+    cause = error.__cause__ or error
+    if isinstance(cause, ssl.SSLError):
+        return Failure(Outcome.TLS_ERROR, reason(cause))
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return Failure(Outcome.PROTOCOL_ERROR, "closed without an answer")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Failure(Outcome.PROTOCOL_ERROR, "the body ends early or is malformed")
+    if isinstance(error, OSError):
+        return Failure(Outcome.PROTOCOL_ERROR, reason(error))
+    message = getattr(error, "message", "") or str(error)
+    line = " ".join(message.split("\n", 1)[0].split()).rstrip(":")[:100]
+    return Failure(Outcome.PROTOCOL_ERROR, f"malformed: {line}" if line else "malformed")

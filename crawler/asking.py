@@ -1,0 +1,104 @@
+"""Asking for robots.txt, politely: each hop of a redirect is a request like any other.
+
+origin/robots.txt ──redirect──► same domain: after the pause, in the same slot
+                     │
+                     └────────► another domain: only while we hold that domain too (a claim), else "unreachable, ask again"
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from crawler.adapters.frontier import Frontier
+from crawler.adapters.web import Web
+from crawler.core.model import Answer, Outcome
+from crawler.core.robots import MAX_REDIRECTS, MAX_ROBOTS_BYTES
+from crawler.core.urls import canonical, domain_id, domain_of, origin_of
+from crawler.pacing import Slot
+from crawler.rules import Known, RulesBook
+
+TIMEOUT: Final = 10.0
+"""Seconds for one robots.txt request."""
+CLAIM_PATIENCE: Final = 10.0
+"""Seconds to wait for another domain to be free."""
+CLAIM_LEASE: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of asking: the last answer, redirects followed, or the rules another origin is known to have."""
+
+    answer: Answer
+    url: str
+    """What was asked for last."""
+    known: Known | None = None
+
+
+class RobotsAsker:
+    """Fetches robots.txt within the politeness of the domains concerned."""
+
+    def __init__(self, web: Web, frontier: Frontier, rules: RulesBook, worker: str, delay: float) -> None:
+        self._web = web
+        self._frontier = frontier
+        self._rules = rules
+        self._worker = worker
+        self._delay = delay
+
+    async def ask(self, origin: str, slot: Slot, *, until: float, user_agent: str | None) -> Asked | None:
+        """The answer for an origin's robots.txt; None: the turn ended before it could be asked for."""
+        home = domain_of(origin + "/")
+        url = origin + "/robots.txt"
+        for _ in range(MAX_REDIRECTS + 1):
+            if domain_of(url) == home:
+                if not await slot.rest(until):
+                    return None
+                try:
+                    answer = await self._get(url, user_agent)
+                finally:
+                    slot.answered(asyncio.get_running_loop().time())
+            else:
+                answer = await self._get_elsewhere(url, user_agent)
+            if answer.outcome is not Outcome.REDIRECT:
+                return Asked(answer, url)
+            target = canonical(answer.redirect_to or "", url)
+            if target is None:
+                return Asked(answer, url)
+            if known := self._known_already(target, origin):
+                return Asked(answer, url, known)
+            url = target
+        return Asked(answer, url)
+
+    def _known_already(self, url: str, origin: str) -> Known | None:
+        """A redirect to the robots.txt of an origin whose rules we hold needs no request."""
+        elsewhere = origin_of(url)
+        if elsewhere == origin or url != elsewhere + "/robots.txt":
+            return None
+        return self._rules.peek(elsewhere, datetime.now(UTC))
+
+    async def _get(self, url: str, user_agent: str | None) -> Answer:
+        return await self._web.get(
+            url,
+            user_agent=user_agent,
+            accept_type=_anything,
+            max_body=MAX_ROBOTS_BYTES,
+            truncate=True,
+            total_timeout=TIMEOUT,
+        )
+
+    async def _get_elsewhere(self, url: str, user_agent: str | None) -> Answer:
+        clock = asyncio.get_running_loop().time
+        name = domain_of(url)
+        number, began = domain_id(name), clock()
+        while (turn := await self._frontier.claim(number, name, self._worker, CLAIM_LEASE)) is None:
+            if clock() - began > CLAIM_PATIENCE:
+                return Answer(Outcome.TIMEOUT, began, clock(), f"{name}, where it redirects to, was busy")
+            await asyncio.sleep(0.25)
+        try:
+            return await self._get(url, user_agent)
+        finally:
+            await self._frontier.release_claim(number, turn, self._delay)
+
+
+def _anything(_content_type: str | None) -> bool:
+    return True

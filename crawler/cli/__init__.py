@@ -1,0 +1,134 @@
+"""The command `crawl`: one file per command, each imported only when it is used.
+
+1. What the user got wrong, and what we lack, is one line on stderr with what to do next; never a traceback.
+2. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A command returns its own, or None for 0.
+3. Listing the commands imports none of them: `crawl --help` must be quick.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from crawler import __version__
+from crawler.core.errors import FaircrawlError
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "run": ("crawler.cli.run", "Crawl from these URLs, in one process tree, until nothing is left to do."),
+    "status": ("crawler.cli.status", "Show how a crawl is doing: outcomes, speed, slow and failing domains."),
+    "list": ("crawler.cli.list", "List the crawls."),
+    "show": ("crawler.cli.show", "Show what is stored of a URL."),
+    "why": ("crawler.cli.why", "Tell everything that decides about a URL."),
+    "export": ("crawler.cli.export", "Write the pages of a crawl to a file."),
+    "migrate": ("crawler.cli.migrate", "Bring the database up to date."),
+    "check": ("crawler.cli.check", "Say what is missing or wrong: database, DNS, descriptors, user agent."),
+    "settings": ("crawler.cli.settings", "Show every setting in force, and where it came from."),
+}
+"""Each command's module, whose attribute `command` it is, and its line in `crawl --help`."""
+
+
+@dataclass(slots=True)
+class Door:
+    """What was asked of the program as a whole: the object that every command's context carries."""
+
+    debug: bool = False
+    config: Path | None = None
+
+
+class Commands(click.Group):
+    """The commands of the table, imported one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # as above
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]}.command is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # as above
+        """The table, for `crawl --help`."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="faircrawl", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="Read settings from a TOML file."
+)
+@click.pass_obj
+def group(door: Door, *, debug: bool, config: Path | None) -> None:
+    """A web crawler that is fair to the web and loses nothing.
+
+    \b
+    Example:
+      crawl run https://example.com/
+      crawl status
+    """  # noqa: D301  # \b tells click to keep the lines
+    door.debug = debug
+    door.config = config
+
+
+def main(arguments: Sequence[str] | None = None, program: click.Group = group) -> NoReturn:
+    """Do what the command line says, and exit."""
+    door = Door()
+    try:
+        status = program.main(arguments, prog_name="crawl", standalone_mode=False, obj=door)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; without this, Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = FAILED
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        status = error.exit_code
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "crawl"
+        hint = f" (see {path} --help)" if isinstance(error, click.UsageError) else ""
+        status = _tell(door, f"{path}: {error.format_message().rstrip('.')}{hint}", error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        status = _tell(door, "crawl: interrupted", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001  # the last place: whatever comes here is told, not lost
+        status = _report(door, error)
+    sys.exit(status if isinstance(status, int) else DONE)
+
+
+def _report(door: Door, error: Exception) -> int:
+    """One line for each thing that went wrong; several tasks may have failed together."""
+    leaves = _leaves(error)
+    ours = [leaf for leaf in leaves if isinstance(leaf, FaircrawlError)]
+    if len(ours) < len(leaves):
+        strange = next(leaf for leaf in leaves if not isinstance(leaf, FaircrawlError))
+        text = " ".join(f"{type(strange).__name__}: {strange}".split())
+        hint = "" if door.debug else "; run again with --debug and report what it shows"
+        return _tell(door, f"crawl: this is a bug in faircrawl: {text}{hint}", FAILED)
+    lines = dict.fromkeys(line for leaf in ours for line in str(leaf).splitlines())
+    return _tell(door, "\n".join(f"crawl: {line}" for line in lines), max(leaf.exit_status for leaf in ours))
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
+
+
+def _tell(door: Door, text: str, status: int) -> int:
+    if door.debug:
+        traceback.print_exc()
+    click.echo(text, err=True)
+    return status

@@ -1,0 +1,75 @@
+"""What several commands share: kinds of option, how a database is named, and the settings."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from crawler.cli import Door
+from crawler.core.errors import SettingsError
+from crawler.settings import Loaded, load, parse_duration, parse_size
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class _Amount(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has no arguments for it
+    """An option in seconds or bytes, written as a person would."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds or bytes. A default may be a number already."""
+        try:
+            return self.parse(str(value))
+        except SettingsError as error:
+            self.fail(str(error), param, ctx)
+
+
+DURATION: Final = _Amount("duration", parse_duration)
+"""``30s``, ``5m``, ``2h``, ``7d`` or bare seconds, as a float of seconds."""
+SIZE: Final = _Amount("size", parse_size)
+"""``10MiB``, ``64KiB``, ``1MB`` or bare bytes, as an int of bytes."""
+
+
+def database_options(command: Command) -> Command:
+    """The options ``--data`` and ``--database``, as parameters `data` and `database`: one at most."""
+    data = click.option(
+        "--data",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        callback=_not_both("database"),
+        help="The folder of the embedded database. [default: the user's data folder]",
+    )
+    database = click.option(
+        "--database",
+        metavar="DSN",
+        callback=_not_both("data"),
+        help="A PostgreSQL server instead, such as postgresql://crawl@localhost/crawl",
+    )
+    return data(database(command))
+
+
+def settings_from(ctx: click.Context, **overrides: object) -> Loaded:
+    """The settings for this command, with what its own options say on top; warnings go to stderr.
+
+    ``--data`` and ``--database`` are taken from the context. Raises SettingsError.
+    """
+    door = ctx.find_object(Door)
+    named = {"data": ctx.params.get("data"), "database_url": ctx.params.get("database")}
+    loaded = load(overrides={**named, **overrides}, environ=os.environ, config=door.config if door else None)
+    for warning in loaded.warnings:
+        click.echo(f"crawl: warning: {warning}", err=True)
+    return loaded
+
+
+def _not_both(other: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def check(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if value is not None and ctx.params.get(other) is not None:
+            raise click.UsageError(f"--{param.name} and --{other} exclude each other: give one of them", ctx)
+        return value
+
+    return check

@@ -1,0 +1,186 @@
+"""`crawl run`: a whole crawl in one process tree."""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import uvloop
+
+from crawler.adapters.crawls import Limits, Wish
+from crawler.adapters.hosts import HostsFile
+from crawler.cli import FAILED, INTERRUPTED
+from crawler.cli.options import DURATION, database_options, settings_from
+from crawler.cli.summary import as_dict, as_text
+from crawler.core.addresses import AddressPolicy
+from crawler.core.model import ScopeKind
+from crawler.core.scope import Scope
+from crawler.core.urls import domain_of
+from crawler.crawling import Summary, crawl
+from crawler.exporting import export_to
+from crawler.opening import opened
+from crawler.seeds import Seeds, gather, refuse_private
+from crawler.settings import Settings
+from crawler.worker import Progress
+
+EVERY: Final = 10.0
+"""Seconds between lines of progress."""
+
+
+def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What `run` says of the crawl."""
+    for option in reversed(
+        [
+            click.option("--name", help="The crawl's name. [default: the first seed's domain]"),
+            click.option("--scope", type=click.Choice([kind.value for kind in ScopeKind]), default="domain", show_default=True,
+                         help="Which links to follow, measured from the seeds."),
+            click.option("--include", multiple=True, metavar="REGEX", help="Follow only links that match; may be repeated."),
+            click.option("--exclude", multiple=True, metavar="REGEX", help="Do not follow links that match; may be repeated."),
+            click.option("--max-pages", type=click.IntRange(0), help="Store at most so many pages; 0: no limit."),
+            click.option("--max-depth", type=click.IntRange(0), help="Follow at most so many links from a seed; 0: no limit."),
+            click.option("--max-pages-per-domain", type=click.IntRange(0),
+                         help="Store at most so many pages of one domain; 0: no limit. [default: 10000, and none for one domain]"),
+            click.option("--delay", type=DURATION, help="Pause after each answer of a domain. [default: 1s]"),
+            click.option("--per-domain", type=click.IntRange(1, 64), help="Requests to one domain at once. [default: 1]"),
+            click.option("--user-agent", help="What the crawler calls itself."),
+            click.option("--parser", type=click.Choice(["turbohtml", "html5lib"]), help="Which parser reads HTML."),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command("run")
+@click.argument("urls", nargs=-1, metavar="URL...")
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Read more seeds, one a line.",
+)
+@_scope_options
+@click.option(
+    "--concurrency", type=click.IntRange(1), help="Domains at once, in each process. [default: 200]"
+)
+@click.option("--processes", type=click.IntRange(1, 1024), help="Processes to fetch with. [default: 1]")
+@click.option("--dns", metavar="IP[:PORT],...", help="DNS servers to ask. [default: the system's]")
+@click.option(
+    "--allow-net",
+    multiple=True,
+    metavar="CIDR",
+    help="A private network that may be fetched from; may be repeated.",
+)
+@click.option(
+    "--export",
+    "export_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the pages to FILE as JSON lines in the end.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@database_options
+@click.pass_context
+def command(ctx: click.Context, **given: Any) -> int:
+    """Crawl from these URLs, politely, until nothing is left to do, and store every page.
+
+    Run again, it goes on where it was, or does nothing if all is done.
+
+    \b
+    Example:
+      crawl run https://example.com/
+      crawl run https://example.com/ --max-pages 1000 --delay 2s --export pages.jsonl
+    """  # noqa: D301  # \b tells click to keep the lines
+    if given["as_json"] and str(given["export_file"]) == "-":
+        raise click.UsageError(
+            "--json and --export - both write to standard output: give --export a file", ctx
+        )
+    seeds = gather(given["urls"], given["file"])
+    for line in seeds.bad[:3]:
+        click.echo(f"crawl: skipped: {given['file']}, {line}", err=True)
+    if len(seeds.bad) > len(seeds.bad[:3]):
+        click.echo(f"crawl: skipped: {len(seeds.bad)} lines of {given['file']} in all", err=True)
+    settings = settings_from(
+        ctx,
+        domains_at_once=given["concurrency"],
+        processes=given["processes"],
+        dns_servers=given["dns"],
+        allow_nets=",".join(given["allow_net"]) or None,
+        user_agent=given["user_agent"],
+    ).settings
+    refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), HostsFile(settings.hosts_file))
+    wish = _wish(given, seeds, settings)
+    return uvloop.run(_run(settings, wish, seeds, as_json=given["as_json"], export_file=given["export_file"]))
+
+
+def _wish(given: dict[str, Any], seeds: Seeds, settings: Settings) -> Wish:
+    scope = ScopeKind(given["scope"])
+    Scope(scope, frozenset())
+    most = given["max_pages_per_domain"]
+    if most is None:  # a crawl of one domain is meant to have all of it
+        single = len(seeds.domains) == 1 and scope is not ScopeKind.ANY
+        most = 0 if single else settings.max_pages_per_domain
+    return Wish(
+        name=given["name"] or domain_of(seeds.urls[0]),
+        scope=scope,
+        include=given["include"],
+        exclude=given["exclude"],
+        limits=Limits(
+            max_pages=given["max_pages"] or None,
+            max_depth=given["max_depth"] or None,
+            max_pages_per_domain=most or None,
+            delay=given["delay"],
+            per_domain=given["per_domain"],
+            user_agent=given["user_agent"],
+            parser=given["parser"],
+        ),
+    )
+
+
+async def _run(
+    settings: Settings, wish: Wish, seeds: Seeds, *, as_json: bool, export_file: Path | None
+) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with opened(settings) as place:
+        summary = await crawl(settings, place, wish, seeds.urls, stop=stop, tell=Teller(settings))
+        if export_file is not None:
+            await export_to(place.database, summary.crawl, export_file, bodies=False)
+        option = place.option
+    if as_json:
+        click.echo(json.dumps(as_dict(summary, place.place)))
+    else:
+        click.echo(as_text(summary, place.place, option))
+    return _status(summary)
+
+
+def _status(summary: Summary) -> int:
+    if summary.interrupted:
+        return INTERRUPTED
+    return 0 if summary.seeds_stored else FAILED
+
+
+class Teller:
+    """Says how far it has come, a line every ten seconds, on stderr."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._before = time.monotonic(), 0
+        self._processes = settings.processes
+
+    def __call__(self, progress: Progress) -> None:
+        """Called several times a second."""
+        now = time.monotonic()
+        then, pages = self._before
+        if now - then < EVERY:
+            return
+        self._before = now, progress.pages
+        rate = (progress.pages - pages) / (now - then)
+        click.echo(
+            f"crawl: {progress.pages} pages, {rate:.1f} pages/s, {progress.wire_bytes / 1e6:.1f} MB, {progress.active} domains active",
+            err=True,
+        )

@@ -1,0 +1,98 @@
+"""How a run ended, for people and for programs."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from crawler.core.model import CrawlState
+from crawler.crawling import Summary
+
+
+def as_dict(summary: Summary, place: str) -> dict[str, Any]:
+    """The summary as JSON has it. Times are seconds, sizes bytes."""
+    return {
+        "crawl": summary.crawl.name,
+        "state": summary.crawl.state.value,
+        "interrupted": summary.interrupted,
+        "pages": summary.pages,
+        "requests": summary.requests,
+        "seconds": round(summary.seconds, 3),
+        "pages_per_second": round(_rate(summary), 1),
+        "bytes": summary.wire_bytes,
+        "cpu_seconds": round(summary.cpu_seconds, 3),
+        "outcomes": outcomes(summary.totals),
+        "waiting": [
+            {"domain": row["name"], "urls": row["urls"], "next_at": row["next_at"].isoformat() if row["next_at"] else None,
+             "outcome": row["outcome"], "why": row["blocked"] or row["waits_for"]}
+            for row in summary.waiting
+        ],
+        "data": place,
+    }  # fmt: skip
+
+
+def as_text(summary: Summary, place: str, option: str) -> str:
+    """The summary as a person reads it, with what to do next."""
+    name = summary.crawl.name
+    counts = outcomes(summary.totals)
+    lines = [
+        f"{_headline(summary)}: {counts.get('ok', 0) + counts.get('not_modified', 0)} pages stored in crawl {name}"
+    ]
+    if summary.requests:
+        lines.append(
+            f"  this run   {summary.pages} new pages, {summary.requests} requests, {summary.wire_bytes / 1e6:.1f} MB "
+            f"in {summary.seconds:.1f} s: {_rate(summary):.1f} pages/s"
+        )
+    lines.append(
+        "  outcomes   "
+        + (", ".join(f"{n} {outcome or 'not visited'}" for outcome, n in counts.items()) or "none")
+    )
+    for row in summary.waiting[:3]:
+        lines.append(f"  waiting    {row['urls']} URLs of {row['name']}, {_when(row)}")
+    if len(summary.waiting) > len(summary.waiting[:3]):
+        lines.append("  waiting    and more: see `crawl status`")
+    if not summary.seeds_stored:
+        for row in summary.seeds_failed:
+            lines.append(
+                f"  no seed    {row['url']}: {row['outcome'] or 'not visited'}{': ' if row['detail'] else ''}{row['detail']}"
+            )
+    lines.append(f"  data       {place}")
+    again = (
+        "the same command goes on"
+        if summary.interrupted or summary.waiting
+        else f"crawl export {name}{option} -o {name}.jsonl"
+    )
+    lines.append(f"  next       {again}")
+    return "\n".join(lines)
+
+
+def outcomes(totals: Any) -> dict[str, int]:
+    """URLs by outcome; '' is: none yet."""
+    return {row["outcome"]: row["urls"] for row in totals if row["urls"]}
+
+
+def _rate(summary: Summary) -> float:
+    return summary.pages / summary.seconds if summary.seconds else 0.0
+
+
+def _headline(summary: Summary) -> str:
+    if summary.interrupted:
+        return "interrupted"
+    if summary.crawl.state is CrawlState.FINISHED:
+        return "done"
+    if not summary.requests and not summary.new_seeds:
+        return "nothing to do now"
+    return "done for now" if summary.crawl.state is CrawlState.RUNNING else summary.crawl.state.value
+
+
+def _when(row: Any) -> str:
+    why = row["blocked"] or row["waits_for"] or row["outcome"] or ""
+    if row["next_at"] is None:
+        return f"blocked: {why}"
+    seconds = (row["next_at"] - datetime.now(UTC)).total_seconds()
+    return f"next in {_duration(seconds)}" + (f" ({why})" if why else "")
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

@@ -1,0 +1,1 @@
+"""The core thinks: no await, no clock, no dice, no socket, no environment."""

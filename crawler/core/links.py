@@ -1,0 +1,327 @@
+"""Bytes in, links and page facts out.
+
+    body ──one parse──► elements that matter, in document order ──► Found ──► directives ──► links, resolved
+                        (turbohtml; html5lib when that fails)
+
+1. `parse_page` never raises, whatever a site sends.
+2. Every link is canonical, unique, in document order and not the page itself; none is marked nofollow.
+3. A page that says nofollow, in whatever way, has no links.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
+from urllib.parse import quote_from_bytes
+
+from turbohtml import Namespace
+
+from crawler.core import content
+from crawler.core.directives import (
+    AGENT,
+    NO_FOLLOW,
+    kept,
+    language_tag,
+    leads_to_page,
+    may_follow,
+    refresh_target,
+    robots_directives,
+)
+from crawler.core.model import Page
+from crawler.core.urls import MAX_URL_BYTES, canonical
+
+MAX_LINKS: Final = 5_000
+MAX_TITLE: Final = 1_000
+MAX_REFERENCE: Final = 8_192
+"""Characters of an ``href``. No longer URL is fetched, and a long base would be copied for each link."""
+
+TAGS: Final = frozenset({"a", "area", "base", "frame", "html", "iframe", "link", "meta", "template", "title"})
+"""All that matters here: a parser need bring no other element."""
+
+LINKED_TYPES: Final = frozenset({"", "text/html", "application/xhtml+xml", "text/plain", "text/markdown"})
+"""``<link type>`` that is a page: feeds and oEmbed are not."""
+
+
+class Element(Protocol):
+    """As much of turbohtml's Element as is needed: the reference parser's look the same."""
+
+    @property
+    def tag(self) -> str:
+        """The local name, lower case."""
+        ...
+
+    @property
+    def namespace(self) -> Namespace:
+        """HTML, SVG or MathML."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """All text within."""
+        ...
+
+    def attr(self, name: str, /) -> str | None:
+        """An attribute as it was written; None if there is none of that name."""
+        ...
+
+    def iter_elements(self, tags: Iterable[str], /) -> "Iterator[Element]":
+        """The elements of those tags within, in document order."""
+        ...
+
+
+class Reading(NamedTuple):
+    """What a parser makes of a body."""
+
+    elements: Iterator[Element]
+    """Those of `TAGS`, in document order."""
+    text: str
+    """The visible text."""
+    charset: str
+
+
+Parser = Callable[[bytes, str | None], Reading]
+"""Body and the header's charset in; may raise `content.PARSER_FAILS`."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What the elements of a page said, before anything is resolved."""
+
+    references: list[str] = field(default_factory=list)
+    robots: list[str] = field(default_factory=list)
+    base: str | None = None
+    title: str | None = None
+    language: str | None = None
+    meta_language: str | None = None
+
+
+def parse_page(
+    body: bytes,
+    url: str,
+    content_type: str | None,
+    headers: Sequence[tuple[str, str]] = (),
+    *,
+    parser: str = "turbohtml",
+) -> Page:
+    """What a body says: its links and the facts of `Page`. Never raises.
+
+    `url` is where the body came from, canonical; `headers` are the response's, for X-Robots-Tag,
+    Content-Language and Refresh. `parser` is ``turbohtml`` or ``html5lib``, the slow reference.
+    """
+    said = _said(headers)
+    media_type = content.sniff(body[: content.SNIFFED_BYTES], content_type)
+    charset = content.charset_of(content_type)
+    found, text = Found(), ""
+    if content.reads_as_html(media_type, body):
+        if charset is None and content.is_xml(media_type):
+            charset = content.xml_charset(body)
+        reading = read(body, charset, PARSERS[parser])
+        found, text, charset = gather(reading.elements), reading.text, reading.charset
+    elif content.is_text(media_type):
+        text, charset = content.decode(body, charset)
+        text = content.xml_text(text) if content.is_xml(media_type) else text
+    else:
+        charset = None
+    directives = robots_directives((*found.robots, *said.robots))
+    references = (*filter(None, map(refresh_target, said.refresh)), *found.references)
+    return Page(
+        media_type=media_type,
+        charset=charset,
+        title=content.clean(found.title or "") or None,
+        language=next(
+            filter(None, map(language_tag, (found.language, found.meta_language, said.language))), None
+        ),
+        directives=kept(directives),
+        links=() if directives & NO_FOLLOW else resolve(references, url, found.base, charset),
+        text_digest=content.text_digest(text),
+    )
+
+
+def turbohtml(body: bytes, charset: str | None) -> Reading:
+    """Read HTML with turbohtml."""
+    tree, charset = content.html_tree(body, charset)
+    return Reading(tree.iter_elements(TAGS), content.tree_text(tree), charset)
+
+
+def html5lib(body: bytes, charset: str | None) -> Reading:
+    """Read HTML with the reference, sixty times slower: the first megabyte of it, and never in a hurry."""
+    from crawler.core.html5 import read_reference  # noqa: PLC0415 - takes 100 ms to import, and is hardly ever needed
+
+    return read_reference(body, charset)
+
+
+PARSERS: Final[Mapping[str, tuple[Parser, ...]]] = MappingProxyType(
+    {"turbohtml": (turbohtml, html5lib), "html5lib": (html5lib,)}
+)
+"""By name: which to try, in order."""
+
+
+def read(body: bytes, charset: str | None, parsers: Sequence[Parser]) -> Reading:
+    """The body as the first of the parsers reads it that does not give up; an empty page if all do."""
+    for parser in parsers:
+        try:
+            return parser(body, charset)
+        except content.PARSER_FAILS:
+            continue
+    return Reading(iter(()), "", charset or content.FALLBACK)
+
+
+def gather(elements: Iterator[Element]) -> Found:
+    """What the elements say, in document order. This is the hottest loop of the crawler."""
+    found = Found()
+    for element in elements:
+        tag = element.tag
+        if tag == "a":
+            reference = element.attr("href")
+            if reference is None and element.namespace is Namespace.SVG:
+                reference = element.attr("xlink:href")
+            if reference is not None and may_follow(element.attr("rel")):
+                found.references.append(reference)
+        elif element.namespace is not Namespace.HTML:
+            continue
+        elif tag == "template":
+            if (element.attr("shadowrootmode") or "").lower() not in {"open", "closed"}:
+                # A form for scripts to fill in: its links are none yet, often they read `{{ url }}`.
+                inside = sum(1 for _ in element.iter_elements(TAGS))
+                next(islice(elements, inside, inside), None)
+        elif (fact := _FACTS.get(tag)) is not None:
+            fact(element, found)
+        elif (reference := _reference(element, tag)) is not None:
+            found.references.append(reference)
+    return found
+
+
+def _reference(element: Element, tag: str) -> str | None:
+    """The reference of a link that is not an ``<a>``; None if there is none to follow."""
+    if tag == "link":
+        return element.attr("href") if _is_page_link(element) else None
+    return element.attr("href" if tag == "area" else "src") if may_follow(element.attr("rel")) else None
+
+
+def _is_page_link(link: Element) -> bool:
+    if not leads_to_page(link.attr("rel") or ""):
+        return False
+    return (link.attr("type") or "").partition(";")[0].strip().lower() in LINKED_TYPES
+
+
+def _gather_base(base: Element, found: Found) -> None:
+    if found.base is None:
+        found.base = base.attr("href")
+
+
+def _gather_html(html: Element, found: Found) -> None:
+    found.language = html.attr("lang") or html.attr("xml:lang")
+
+
+def _gather_title(title: Element, found: Found) -> None:
+    if found.title is None:
+        found.title = " ".join(title.text.split())[:MAX_TITLE].rstrip()
+
+
+def _gather_meta(meta: Element, found: Found) -> None:
+    value = meta.attr("content")
+    if value is None:
+        return
+    if (meta.attr("name") or "").strip().lower() in {"robots", AGENT}:
+        found.robots.append(value)
+    match (meta.attr("http-equiv") or "").strip().lower():
+        case "refresh":
+            if target := refresh_target(value):
+                found.references.append(target)
+        case "content-language":
+            found.meta_language = found.meta_language or value
+
+
+_FACTS: Final[Mapping[str, Callable[[Element, Found], None]]] = MappingProxyType(
+    {"base": _gather_base, "html": _gather_html, "meta": _gather_meta, "title": _gather_title}
+)
+
+
+class _Said(NamedTuple):
+    """What the response's headers say of the page."""
+
+    robots: list[str]
+    refresh: list[str]
+    language: str | None
+
+
+def _said(headers: Sequence[tuple[str, str]]) -> _Said:
+    by_name: dict[str, list[str]] = {"x-robots-tag": [], "refresh": [], "content-language": []}
+    for name, value in headers:
+        if (values := by_name.get(name.lower())) is not None:
+            values.append(value)
+    languages = by_name["content-language"]
+    return _Said(by_name["x-robots-tag"], by_name["refresh"], languages[0] if languages else None)
+
+
+_NO_LINKS: Final = ("javascript:", "mailto:", "data:", "tel:")
+"""Left out before they cost anything; `canonical` refuses them in any other spelling."""
+_SCHEME: Final = re.compile(r"[\0-\x20]*+([A-Za-z][A-Za-z0-9+.-]*+):")
+_NOT_A_BASE: Final = frozenset({"data", "javascript"})
+
+
+def resolve(references: Iterable[str], url: str, base: str | None, charset: str | None) -> tuple[str, ...]:
+    """The links that references mean on the page `url` with that ``<base href>``, in their order."""
+    address = canonical(url) or url
+    base_url = _base_url(base, url)
+    codec = None if charset is None or charset in _UNICODE else _CODECS.get(charset, charset)
+    links: dict[str, None] = {}
+    for reference in dict.fromkeys([reference.partition("#")[0] for reference in references]):
+        if reference.startswith(_NO_LINKS) or len(reference) > MAX_REFERENCE:
+            continue
+        asked = reference if codec is None or reference.isascii() else _encode_query(reference, codec)
+        link = canonical(asked, base_url)
+        if link is not None and link != address:
+            links[link] = None
+            if len(links) == MAX_LINKS:
+                break
+    return tuple(links)
+
+
+def _base_url(base: str | None, url: str) -> str | None:
+    """What references are resolved against; None if that is no web address, and only absolute ones count."""
+    if base is None:
+        return url
+    if len(base) > MAX_URL_BYTES:
+        return None
+    found = canonical(base, url)
+    if found is not None:
+        return found
+    # HTML, "set the frozen base URL": what cannot be parsed, data: and javascript: count for nothing.
+    # Another scheme (file:, about:) counts, and its relative links lead nowhere.
+    scheme = _SCHEME.match(base)
+    nowhere = scheme is not None and scheme[1].lower() not in {*_NOT_A_BASE, "http", "https"}
+    return None if nowhere else url
+
+
+_UNICODE: Final = frozenset({"utf-8", "utf-16le", "utf-16be", "replacement", "x-user-defined"})
+_CODECS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "big5": "cp950",
+        "euc-kr": "cp949",
+        "iso-8859-8-i": "iso-8859-8",
+        "macintosh": "mac-roman",
+        "shift_jis": "cp932",
+        "windows-874": "cp874",
+        "x-mac-cyrillic": "mac-cyrillic",
+    }
+)
+"""Python's codec for a WHATWG encoding, where the names differ or the same name means another."""
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
+_QUERY_SAFE: Final = "".join(c for c in map(chr, range(0x21, 0x7F)) if c not in "\"#&';<>")
+
+
+def _encode_query(reference: str, codec: str) -> str:
+    """The reference with the non-ASCII of its query in the document's encoding.
+
+    A link on a KOI8-R page asks for ``?q=%C6``, and the server understands nothing else. What the encoding
+    lacks becomes ``%26%23N%3B`` (URL, "percent-encode after encoding").
+    """
+    path, mark, query = reference.partition("?")
+
+    def encoded(run: re.Match[str]) -> str:
+        return quote_from_bytes(run[0].encode(codec, "xmlcharrefreplace"), safe=_QUERY_SAFE)
+
+    return path + mark + _NOT_ASCII.sub(encoded, query)

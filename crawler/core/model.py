@@ -1,0 +1,223 @@
+"""The nouns of the crawler, and the outcomes.
+
+Everything here is a value: frozen, comparable, without behaviour that would need a clock or a socket.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class Outcome(StrEnum):
+    """How a fetch ended. What a site does is a value, never an exception (design, section 7)."""
+
+    OK = "ok"
+    NOT_MODIFIED = "not_modified"
+    REDIRECT = "redirect"
+    GONE = "gone"
+    HTTP_ERROR = "http_error"
+    THROTTLED = "throttled"
+    ROBOTS_REFUSED = "robots_refused"
+    SCOPE_REFUSED = "scope_refused"
+    ADDRESS_REFUSED = "address_refused"
+    TYPE_REFUSED = "type_refused"
+    TOO_LARGE = "too_large"
+    TOO_SLOW = "too_slow"
+    DNS_ERROR = "dns_error"
+    CONNECT_ERROR = "connect_error"
+    TLS_ERROR = "tls_error"
+    TIMEOUT = "timeout"
+    PROTOCOL_ERROR = "protocol_error"
+    DECODE_ERROR = "decode_error"
+
+
+REFUSED: Final = frozenset(
+    {Outcome.ROBOTS_REFUSED, Outcome.SCOPE_REFUSED, Outcome.ADDRESS_REFUSED, Outcome.TYPE_REFUSED}
+)
+"""We chose not to fetch (or not to read on)."""
+
+
+class CrawlState(StrEnum):
+    """What a crawl is doing. Only URLs of a running crawl are due."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+class ScopeKind(StrEnum):
+    """Which links a crawl follows, measured from its seeds."""
+
+    PAGE = "page"
+    PREFIX = "prefix"
+    HOST = "host"
+    DOMAIN = "domain"
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one GET brought, or how it failed. No redirect was followed.
+
+    Times are seconds of the caller's monotonic clock (the event loop's), sizes are bytes.
+    """
+
+    outcome: Outcome
+    """By status and by what went wrong: OK only when the whole body was read and decoded."""
+    started: float
+    ended: float
+    """When the last byte was read, or the request was given up: a pause is counted from here."""
+    detail: str = ""
+    """One short phrase for a person, e.g. ``"no byte for 20 s"``; empty for a plain 200."""
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """As received, in order; names keep their spelling."""
+    request_headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    """Decoded (content encodings removed), never longer than the cap. Empty unless OK."""
+    wire_bytes: int = 0
+    """How many bytes of body came over the wire (still encoded), read so far."""
+    redirect_to: str | None = None
+    """The ``Location`` as sent, for 301, 302, 303, 307 and 308; not resolved."""
+    retry_after: str | None = None
+    """The ``Retry-After`` header as sent."""
+    content_type: str | None = None
+    """The ``Content-Type`` header as sent."""
+    address: str | None = None
+    """The IP address that was connected to."""
+    protocol: str | None = None
+    """``"HTTP/1.1"`` and the like."""
+    phases: tuple[tuple[str, float], ...] = ()
+    """Seconds spent, by name: ``dns``, ``connect`` (with TLS), ``first_byte``, ``body``; those that happened."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the request took, in seconds."""
+        return self.ended - self.started
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name (any case), or None."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Crawl:
+    """A named job: scope, limits, refresh rule. A limit of None or 0 means: none."""
+
+    crawl_id: int
+    name: str
+    state: CrawlState
+    version: int
+    """Grows with every change, so that a worker knows its copy is old."""
+    scope: ScopeKind
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    max_pages: int | None = None
+    max_depth: int | None = None
+    max_pages_per_domain: int | None = None
+    delay: float | None = None
+    """Seconds between requests to a domain, instead of the setting DELAY."""
+    per_domain: int | None = None
+    user_agent: str | None = None
+    refresh: str = "off"
+    parser: str | None = None
+    """The HTML parser, instead of the setting PARSER."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What parsing a body told: links and facts. All text is free of NUL and lone surrogates."""
+
+    media_type: str
+    """Without parameters, lower case: ``text/html``."""
+    charset: str | None = None
+    """The WHATWG name of the encoding the text was read in, lower case; None for what is not text."""
+    title: str | None = None
+    language: str | None = None
+    """A BCP 47 tag, declared or (failing that) None."""
+    directives: tuple[str, ...] = ()
+    """Robots directives of the page, meta and header together: sorted, lower case, e.g. ``("nofollow", "noindex")``."""
+    links: tuple[str, ...] = ()
+    """Canonical, unique, in document order, without those marked nofollow; at most 5,000."""
+    text_digest: bytes | None = None
+    """128-bit BLAKE2b of the visible text (white space folded), None for what has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLink:
+    """A URL that a page, a redirect or a person named: to be put on the frontier."""
+
+    domain: str
+    domain_id: int
+    crawl_id: int
+    url_hash: bytes
+    url: str
+    depth: int
+    hops: int = 0
+    seed: bool = False
+    found_domain_id: int | None = None
+    found_hash: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a visit means for its URL: the next visit, and whether anything is still open."""
+
+    due_in: float | None
+    """Seconds from now to the next visit; None: never again (unless armed again)."""
+    open: bool
+    """True while no final outcome is known: what keeps a crawl from being finished."""
+    attempts: int
+    """Failures in a row, this one included; 0 after a success."""
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One visit to one URL, as the recorder writes it down."""
+
+    domain_id: int
+    crawl_id: int
+    url_hash: bytes
+    url: str
+    taken: int
+    """``due_at`` as the turn handed it out, in microseconds since the epoch: what settling compares with."""
+    previous: str | None
+    """The URL's outcome before this visit."""
+    depth: int
+    settlement: Settlement
+    at: "datetime"
+    answer: Answer | None = None
+    """None when nothing was asked of the site (refused beforehand, or condemned with its host)."""
+    page: Page | None = None
+    redirect_url: str | None = None
+    """The redirect's target, canonical."""
+    digest: bytes | None = None
+    """256-bit BLAKE2b of the body, when it is kept."""
+    compressed: bytes | None = None
+    """The body, zstd."""
+    links: tuple[FoundLink, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What is known of a domain when its holder lets go of it."""
+
+    domain_id: int
+    domain: str
+    turn: int
+    rest_until: float
+    """By the worker's own clock (the event loop's): the last answer and a whole pause."""
+    delay: float
+    """The pause it is given, in seconds."""
+    failures: int = 0
+    throttled: int = 0
+    waits_for: str = ""
+    visited: bool = False
+    address: str | None = None

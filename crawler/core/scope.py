@@ -1,0 +1,225 @@
+"""Which links a crawl follows, and why not.
+
+    seed ──► scope_key ──► the crawl's keys (one signed 64-bit number each)
+    link ──► candidate_keys: is any of them among the crawl's keys? ──► exclude, include, depth, traps
+
+1. A crawl of a million seeds needs 8 MB to know its scope, and one look-up a link.
+2. A seed (depth 0) was asked for by name: only --exclude refuses it. --include, which narrows what is
+   *followed*, and the traps do not apply to it, as to a start URL of Scrapy or an argument of wget.
+3. --exclude wins over --include.
+"""
+
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Self
+
+from crawler.core.errors import UsageError
+from crawler.core.model import Crawl, ScopeKind
+from crawler.core.urls import domain_id, domain_of, host_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Iterator
+
+MAX_SEGMENTS: Final = 50
+"""Deeper paths are made by a machine that knows no end (Heritrix: 20)."""
+
+REPEATS: Final = 3
+"""So many times in a row, a segment or a cycle of segments is a trap: ``/a/a/a``, ``/a/b/a/b/a/b``."""
+
+_ANY_KEY: Final = 0
+
+
+def _host(url: str) -> str:
+    return host_of(url).removesuffix(".")
+
+
+def _directory(url: str) -> str:
+    path = url.partition("?")[0]
+    return path[: path.rindex("/") + 1]
+
+
+UNIT: Final[Mapping[ScopeKind, "Callable[[str], str]"]] = MappingProxyType(
+    {
+        ScopeKind.PAGE: str,
+        ScopeKind.PREFIX: _directory,
+        ScopeKind.HOST: _host,
+        ScopeKind.DOMAIN: domain_of,
+        ScopeKind.ANY: lambda _: "",
+    }
+)
+"""The part of a canonical URL that decides whether it is in scope."""
+
+
+def scope_key(kind: ScopeKind, url: str) -> int:
+    """What a seed (a canonical URL) adds to the scope of its crawl, as one signed 64-bit key.
+
+    The URL itself for ``page``; its directory on its origin for ``prefix`` (everything up to the last slash
+    of the path); its host, whatever the scheme and port, for ``host``; its registrable domain for ``domain``.
+    """
+    return next(candidate_keys(kind, url))
+
+
+def candidate_keys(kind: ScopeKind, url: str) -> "Iterator[int]":
+    """The keys of which one must be among a crawl's for a link (a canonical URL) to be in its scope.
+
+    One; for ``prefix`` one for every directory the link lies in, the deepest first.
+    """
+    return _keys(kind, UNIT[kind](url))
+
+
+class KeySet(Collection[int]):
+    """Scope keys, compactly: 8 bytes each when there are many. Immutable."""
+
+    __slots__ = ("_keys",)
+
+    SMALL: Final = 4096
+    """Up to here a frozenset: 60 bytes a key, and five times faster."""
+
+    def __init__(self, keys: "Iterable[int]" = ()) -> None:
+        unique = frozenset(keys)
+        self._keys: frozenset[int] | array[int] = (
+            unique if len(unique) <= self.SMALL else array("q", sorted(unique))
+        )
+
+    def __contains__(self, key: object) -> bool:
+        keys = self._keys
+        if isinstance(keys, frozenset):
+            return key in keys
+        if not isinstance(key, int):
+            return False
+        place = bisect_left(keys, key)
+        return place < len(keys) and keys[place] == key
+
+    def __iter__(self) -> "Iterator[int]":
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __repr__(self) -> str:
+        return f"<KeySet {len(self):,} keys>"
+
+
+@dataclass(frozen=True, eq=False)
+class Scope:
+    """A crawl's rules for links, compiled once. Make a new one when the crawl or its keys change."""
+
+    kind: ScopeKind
+    keys: "Container[int]"
+    include: tuple[re.Pattern[str], ...] = ()
+    exclude: tuple[re.Pattern[str], ...] = ()
+    max_depth: int | None = None
+    """Links from a seed; None or 0: no limit."""
+    _unit: "Callable[[str], str]" = field(init=False, repr=False)
+    _covers: "Callable[[str], bool]" = field(init=False, repr=False)
+    """Links of a page name few hosts and directories: the answer for each is kept."""
+
+    def __post_init__(self) -> None:
+        covers = partial(_covered, self.kind, self.keys)
+        if self.kind is not ScopeKind.PAGE:  # a URL is seldom asked about twice
+            covers = lru_cache(maxsize=16_384)(covers)  # type: ignore[assignment]  # as good as a function
+        object.__setattr__(self, "_unit", UNIT[self.kind])
+        object.__setattr__(self, "_covers", covers)
+
+    @classmethod
+    def of(cls, crawl: Crawl, keys: "Container[int]") -> Self:
+        """The scope of a crawl whose seeds have these keys.
+
+        Raises:
+            UsageError: an include or exclude is no regular expression; the message shows the place.
+        """
+        return cls(
+            kind=crawl.scope,
+            keys=keys,
+            include=tuple(_compiled("--include", text) for text in crawl.include),
+            exclude=tuple(_compiled("--exclude", text) for text in crawl.exclude),
+            max_depth=crawl.max_depth,
+        )
+
+    def refusal(self, url: str, depth: int) -> str | None:
+        """Why the crawl does not follow a link, for a person; None: it does.
+
+        Args:
+            url: Canonical.
+            depth: How many links away from a seed; 0 for a seed itself.
+        """
+        if depth and self.max_depth and depth > self.max_depth:
+            return f"deeper than --max-depth {self.max_depth}"
+        if depth and not self._covers(self._unit(url)):
+            return f"outside the scope {self.kind}"
+        for pattern in self.exclude:
+            if pattern.search(url):
+                return f"excluded by --exclude {pattern.pattern}"
+        if not depth:
+            return None
+        if self.include and not any(pattern.search(url) for pattern in self.include):
+            return "matches no --include"
+        return _trap(url)
+
+
+def _keys(kind: ScopeKind, unit: str) -> "Iterator[int]":
+    if kind is ScopeKind.ANY:
+        yield _ANY_KEY
+    elif kind is ScopeKind.DOMAIN:
+        yield domain_id(unit)
+    else:
+        yield _key(unit)
+        if kind is ScopeKind.PREFIX:
+            yield from _keys_above(unit)
+
+
+def _keys_above(directory: str) -> "Iterator[int]":
+    root = directory.index("/", 8)
+    end = len(directory) - 1
+    while end > root:
+        end = directory.rindex("/", 0, end)
+        yield _key(directory[: end + 1])
+
+
+def _key(unit: str) -> int:
+    return int.from_bytes(blake2b(unit.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _covered(kind: ScopeKind, keys: "Container[int]", unit: str) -> bool:
+    return kind is ScopeKind.ANY or any(key in keys for key in _keys(kind, unit))
+
+
+def _compiled(option: str, text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        place = f" at character {error.pos + 1}" if error.pos is not None else ""
+        problem = f"{error.msg}{place}"
+    except (OverflowError, RecursionError) as error:
+        problem = str(error)
+    raise UsageError(f"{option} {text!r} is not a regular expression: {problem}")
+
+
+def _trap(url: str) -> str | None:
+    """The marks of a site without end in the path of a URL. What stands in the query is not looked at."""
+    if url.count("/") < REPEATS + 2:  # two in "//" and one before each segment
+        return None
+    path = url[url.index("/", 8) + 1 :].partition("?")[0].removesuffix("/")
+    segments = path.split("/")
+    if len(segments) > MAX_SEGMENTS:
+        return f"path deeper than {MAX_SEGMENTS} segments"
+    if len(segments) - len(set(segments)) >= REPEATS - 1 and _repeats(segments):
+        return "a path segment repeats: trap"
+    return None
+
+
+def _repeats(segments: list[str]) -> bool:
+    """Whether a run of segments follows itself often enough, whatever its length."""
+    for size in range(1, len(segments) // REPEATS + 1):
+        run = 0  # how many segments in a row equal the one `size` places on
+        for here, there in zip(segments, segments[size:], strict=False):
+            run = run + 1 if here == there else 0
+            if run == size * (REPEATS - 1):
+                return True
+    return False

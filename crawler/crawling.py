@@ -1,0 +1,156 @@
+"""A whole crawl in one process tree: what `crawl run` does.
+
+    database ─► crawl and seeds ─► workers (here, or as child processes) ─► busy? ... ─► finish ─► summary
+
+It ends when every URL has an outcome and no retry is due within `run_patience`, when a limit is reached, or when told to stop.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from crawler.adapters.crawls import Crawls, Wish
+from crawler.core.errors import DatabaseBusyError
+from crawler.core.model import Crawl, CrawlState
+from crawler.core.scope import scope_key
+from crawler.opening import Opened
+from crawler.processes import Child, open_worker
+from crawler.seeds import links
+from crawler.settings import Settings
+from crawler.worker import Progress, Worker
+
+SEEDS_AT_ONCE: Final = 1000
+LOOK: Final = 0.2
+"""Seconds between looks whether anything is left to do; more when looking is dear."""
+DEAREST: Final = 20
+"""A look may cost one part in so many of the time between."""
+LONGEST: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended."""
+
+    crawl: Crawl
+    new_seeds: int
+    interrupted: bool
+    seconds: float
+    """From the first request to the last commit."""
+    pages: int
+    """Newly stored in this run."""
+    requests: int
+    wire_bytes: int
+    cpu_seconds: float
+    """Of every process of the crawler, the database apart."""
+    totals: Sequence[Any]
+    waiting: Sequence[Any]
+    seeds_stored: bool
+    seeds_failed: Sequence[Any]
+
+
+async def crawl(
+    settings: Settings,
+    opened: Opened,
+    wish: Wish,
+    seeds: Sequence[str],
+    *,
+    stop: asyncio.Event,
+    tell: Callable[[Progress], None],
+) -> Summary:
+    """Make or resume the crawl, and work until it has nothing left to do.
+
+    Raises:
+        UsageError: the crawl exists with another scope.
+        DatabaseUnavailableError: the database stayed away.
+    """
+    crawls = Crawls(opened.database)
+    found, is_new = await crawls.create_or_change(wish)
+    new_seeds = 0
+    for start in range(0, len(seeds), SEEDS_AT_ONCE):
+        some = seeds[start : start + SEEDS_AT_ONCE]
+        keys = [scope_key(found.scope, url) for url in some]
+        new_seeds += await crawls.seed(found.crawl_id, keys, links(found.crawl_id, some))
+    if not is_new:
+        await crawls.start(found.crawl_id)
+    began = time.time()
+    last = Progress(0, 0, 0, 0, 0.0, 0.0)
+    if await crawls.busy(found.crawl_id, settings.run_patience):
+        async with _workers(settings, opened.dsn) as progress:
+            await _until_done(crawls, found.crawl_id, settings.run_patience, stop, lambda: tell(progress()))
+        last = progress()
+    interrupted = stop.is_set()
+    await crawls.finish(found.crawl_id)
+    return Summary(
+        crawl=await crawls.by_id(found.crawl_id) or found,
+        new_seeds=new_seeds,
+        interrupted=interrupted,
+        seconds=max(0.0, last.last_commit - began) if last.last_commit else 0.0,
+        pages=last.pages,
+        requests=last.visits,
+        wire_bytes=last.wire_bytes,
+        cpu_seconds=last.cpu_seconds,
+        totals=await crawls.totals(found.crawl_id),
+        waiting=await crawls.waiting(found.crawl_id),
+        seeds_stored=bool(await opened.database.value("seeds_stored", found.crawl_id)),
+        seeds_failed=await opened.database.fetch("seeds_failed", found.crawl_id, 3),
+    )
+
+
+async def _until_done(
+    crawls: Crawls, crawl_id: int, patience: float, stop: asyncio.Event, tell: Callable[[], None]
+) -> None:
+    clock = asyncio.get_running_loop().time
+    pause = LOOK
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+        tell()
+        began = clock()
+        try:
+            crawl_now = await crawls.by_id(crawl_id)
+            if crawl_now is None or crawl_now.state is not CrawlState.RUNNING:
+                return
+            if not await crawls.busy(crawl_id, patience):
+                return
+        except DatabaseBusyError:
+            continue
+        pause = min(LONGEST, max(LOOK, DEAREST * (clock() - began)))
+
+
+@contextlib.asynccontextmanager
+async def _workers(settings: Settings, dsn: str) -> AsyncIterator[Callable[[], Progress]]:
+    """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled."""
+    done = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.processes == 1:
+            worker: Worker = await stack.enter_async_context(open_worker(settings, dsn))
+            runs, progress = [worker.run(done)], worker.progress
+        else:
+            children = [Child(settings, dsn) for _ in range(settings.processes)]
+            runs = [child.run(done) for child in children]
+
+            def progress() -> Progress:
+                return _sum([child.progress for child in children])
+
+        async with asyncio.TaskGroup() as tasks:
+            for run in runs:
+                tasks.create_task(run)
+            try:
+                yield progress
+            finally:
+                done.set()
+
+
+def _sum(parts: Sequence[Progress]) -> Progress:
+    return Progress(
+        sum(p.pages for p in parts),
+        sum(p.visits for p in parts),
+        sum(p.wire_bytes for p in parts),
+        sum(p.active for p in parts),
+        max((p.last_commit for p in parts), default=0.0),
+        sum(p.cpu_seconds for p in parts),
+    )

@@ -1,0 +1,127 @@
+"""What is due and ready, onto the queue.
+
+    wake ──► dispatch (turn + 1, queue lease) ──► turn_urls ──► publish ──► confirmed
+                                                     │ nothing due            │ not: give back
+                                                     └─► release_empty
+
+Any number of dispatchers may run: the statement skips what another is just taking. Dispatch stops above the high-water mark,
+so the queue stays short whatever the frontier holds.
+"""
+
+import asyncio
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from crawler.adapters.frontier import LOST_FOR_GOOD, Dispatched, Frontier
+from crawler.core import turns
+from crawler.core.errors import DatabaseBusyError
+from crawler.ports import Queue
+
+log: Final = structlog.get_logger()
+
+MOST_URLS: Final = 500
+AT_ONCE: Final = 100
+LEAST_HIGH_WATER: Final = 1000
+LOOK_AGAIN: Final = 1.0
+"""Seconds between looks when nobody wakes us: what becomes due by the clock of the database."""
+SHORTEST_PAUSE: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSizes:
+    """How many URLs a turn takes: as many as can be asked for in *turn_seconds*."""
+
+    turn_seconds: float
+    per_domain: int
+
+    def most(self, taken: Dispatched) -> int:
+        """For a domain just dispatched. After a lost turn only one: should it be deadly, it takes one URL with it."""
+        if taken.lost:
+            return 1
+        slots = taken.concurrency or self.per_domain
+        if taken.delay <= self.turn_seconds / MOST_URLS:
+            return MOST_URLS
+        return max(1, min(MOST_URLS, math.ceil(self.turn_seconds / taken.delay) * slots))
+
+
+class Dispatcher:
+    """Puts turns on the queue, whenever there is something to put there."""
+
+    def __init__(self, frontier: Frontier, queue: Queue, *, queue_lease: float, sizes: TurnSizes) -> None:
+        self._frontier = frontier
+        self._queue = queue
+        self._queue_lease = queue_lease
+        self._sizes = sizes
+        self._woken = asyncio.Event()
+        self._next = 0.0
+
+    def wake(self, seconds: float = 0.0) -> None:
+        """A domain will be due and ready in so many seconds."""
+        moment = asyncio.get_running_loop().time() + max(0.0, seconds)
+        if moment < self._next:
+            self._next = moment
+            self._woken.set()
+
+    async def run(self) -> None:
+        """Dispatch until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            self._next = clock() + LOOK_AGAIN
+            try:
+                more = await self.dispatch_once()
+            except DatabaseBusyError:
+                more = 0
+            if more >= AT_ONCE:
+                continue
+            await asyncio.sleep(SHORTEST_PAUSE)
+            await self._until_next()
+
+    async def _until_next(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while (rest := self._next - clock()) > 0:
+            self._woken.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest):
+                    await self._woken.wait()
+
+    async def dispatch_once(self) -> int:
+        """One round: how many domains were taken (0 above the high-water mark)."""
+        high_water = max(LEAST_HIGH_WATER, 2 * int(await self._frontier.database.value("workers_slots")))
+        room = min(AT_ONCE, high_water - await self._queue.depth())
+        if room <= 0:
+            return 0
+        taken = await self._frontier.dispatch(room, self._queue_lease)
+        if not taken:
+            seconds = await self._frontier.next_due()
+            if seconds is not None and seconds < LOOK_AGAIN:
+                self.wake(seconds)
+            return 0
+        urls = await self._frontier.turn_urls([(t.domain_id, self._sizes.most(t)) for t in taken])
+        await self._send([t for t in taken if t.domain_id in urls], urls)
+        empty = [t for t in taken if t.domain_id not in urls]
+        if empty:
+            await self._frontier.release_empty(empty)
+        return len(taken)
+
+    async def _send(self, taken: list[Dispatched], urls: dict[int, list[turns.TurnUrl]]) -> None:
+        def body(t: Dispatched) -> bytes:
+            return turns.encode(turns.Turn(turns.VERSION, t.domain_id, t.domain, t.turn, urls[t.domain_id]))
+
+        deadly = [t for t in taken if t.lost > LOST_FOR_GOOD]
+        if deadly:
+            why = f"its turn was lost {LOST_FOR_GOOD + 1} times in a row: see the dead letters"
+            await self._queue.bury([body(t) for t in deadly], why)
+            for t in deadly:
+                log.error("turn.buried", domain=t.domain, lost=t.lost)
+            await self._frontier.bury(
+                deadly, [(t.domain_id, u) for t in deadly for u in urls[t.domain_id]], why
+            )
+        alive = [t for t in taken if t.lost <= LOST_FOR_GOOD]
+        confirmed = await self._queue.publish([body(t) for t in alive])
+        await self._frontier.give_back(
+            [(t.domain_id, t.turn) for t, safe in zip(alive, confirmed, strict=True) if not safe]
+        )

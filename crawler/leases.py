@@ -1,0 +1,96 @@
+"""For how long a worker may go on with its turns, by its own clock.
+
+    hold ──► held ──(every now and then: renew)──► held ──► drop
+               │ not renewed until the deadline
+               ▼
+             lost: the turn is told, and stops before the lease ends
+
+1. A deadline is counted from the *start* of the last successful accept or renewal, so it is never later than the
+   database's own; that one is longer still, by the domain's delay.
+2. The clock is CLOCK_BOOTTIME: it goes on while the machine sleeps.
+3. One statement renews all turns of a worker that have less than half a lease left; what it does not return is asked for
+   again in a second (a recording transaction may hold the row for a moment), until the deadline.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from crawler.adapters.frontier import Frontier
+from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
+
+
+def boottime() -> float:
+    """Seconds since the machine booted, sleep included (monotonic where there is no CLOCK_BOOTTIME)."""
+    return time.clock_gettime(_CLOCK)
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One held turn: its fencing number, when it must have stopped, and whom to tell."""
+
+    domain_id: int
+    turn: int
+    deadline: float
+    """By `boottime`."""
+    lost: Callable[[], None]
+
+    def left(self) -> float:
+        """Seconds until the turn must have stopped."""
+        return self.deadline - boottime()
+
+
+class Leases:
+    """The leases of one worker, and their renewal."""
+
+    def __init__(self, frontier: Frontier, work_lease: float) -> None:
+        self._frontier = frontier
+        self._length = work_lease
+        self._held: dict[int, Lease] = {}
+        self.missed = 0
+        """Renewals that did not come back with every turn asked for."""
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def hold(self, domain_id: int, turn: int, since: float, lost: Callable[[], None]) -> Lease:
+        """Take note of a turn accepted by a statement that was begun at *since* (`boottime`)."""
+        lease = Lease(domain_id, turn, since + self._length, lost)
+        self._held[domain_id] = lease
+        return lease
+
+    def drop(self, lease: Lease) -> None:
+        """The turn is over (released, or lost)."""
+        if self._held.get(lease.domain_id) is lease:
+            del self._held[lease.domain_id]
+
+    async def keep(self) -> None:
+        """Renew what needs it, and cut what could not be renewed, until cancelled."""
+        while True:
+            await asyncio.sleep(min(1.0, self._length / 16))
+            short = [lease for lease in self._held.values() if lease.left() < self._length / 2]
+            if short:
+                await self._renew(short)
+
+    async def _renew(self, short: list[Lease]) -> None:
+        began = boottime()
+        try:
+            async with asyncio.timeout(max(0.05, min(lease.left() for lease in short))):
+                renewed = await self._frontier.renew(
+                    [(lease.domain_id, lease.turn) for lease in short], self._length
+                )
+        except (DatabaseBusyError, DatabaseUnavailableError, TimeoutError):
+            renewed = set()
+        for lease in short:
+            if lease.domain_id in renewed:
+                lease.deadline = began + self._length
+            else:
+                self.missed += 1
+                if lease.left() <= min(1.0, self._length / 16) * 1.5:
+                    self.drop(lease)
+                    lease.lost()

@@ -1,0 +1,45 @@
+"""Where the truth is: a server that was named, or the embedded one in the data folder. Migrated when it is opened."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from crawler.adapters.binaries import default_data_dir
+from crawler.adapters.embedded import EmbeddedPostgres
+from crawler.adapters.migrations import migrate, verify
+from crawler.adapters.postgres import Database
+from crawler.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A database, open and up to date."""
+
+    database: Database
+    dsn: str
+    place: str
+    """Where the data lies, for people."""
+    option: str
+    """The option that names it on a command line, with a space in front; empty for the default."""
+
+
+@contextlib.asynccontextmanager
+async def located(settings: Settings) -> AsyncIterator[tuple[str, str, str]]:
+    """The DSN of the database, started if it is the embedded one; where it lies; the option that names it."""
+    if settings.database_url is not None:
+        yield settings.database_url, "the database", ""
+        return
+    data = settings.data or default_data_dir()
+    async with await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin) as server:
+        yield server.dsn, str(data), "" if settings.data is None else f" --data {settings.data}"
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, *, size: int = 3) -> AsyncIterator[Opened]:
+    """The database, open. The embedded one is migrated; a server that was named must have been (`crawl migrate`), or be empty."""
+    async with located(settings) as (dsn, place, option), await Database.open(dsn, size=size) as database:
+        if settings.database_url is None or await database.ask("select to_regclass('migrations')") is None:
+            await migrate(database)
+        else:
+            await verify(database)
+        yield Opened(database, dsn, place, option)

@@ -1,0 +1,169 @@
+"""Group commit: many pages, one transaction.
+
+    put(visit) ──► gathering ──50 ms or 200 pages──► one transaction ──► every waiting release is told
+
+1. ``await release(...)`` returns only when the turn and every visit put before it are on disk, or raises.
+2. A page is written with its links or not at all.
+3. Memory is bounded: above ``max_bytes`` waiting, ``put`` waits first.
+4. A batch whose commit was not confirmed is written again, as often as it takes: recording is idempotent.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from crawler.adapters.recording import Recorded, Recording
+from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
+from crawler.core.model import Release, Visit
+from crawler.crawlbook import CrawlBook
+
+GATHER: Final = 0.05
+"""Seconds from the first visit of a batch to its transaction."""
+BATCH: Final = 200
+MAX_BYTES: Final = 64 * 1024 * 1024
+VISIT_BYTES: Final = 4096
+"""What a visit weighs besides its bodies, roughly."""
+
+
+class Recorder:
+    """Writes visits and releases in batches, one after another."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        crawls: CrawlBook,
+        *,
+        patience: float,
+        due: Callable[[Mapping[int, float]], None],
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._recording = recording
+        self._crawls = crawls
+        self._patience = patience
+        self._due = due
+        self._max_bytes = max_bytes
+        self._visits: list[Visit] = []
+        self._releases: list[tuple[Release, asyncio.Future[None]]] = []
+        self._bytes = 0
+        self._something = asyncio.Event()
+        self._full = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self.pages = 0
+        """Newly stored pages."""
+        self.visits = 0
+        self.wire_bytes = 0
+        self.last_commit = 0.0
+        """``time.time`` of the last commit that had visits."""
+
+    def __repr__(self) -> str:
+        return f"<Recorder {len(self._visits)} visits, {self._bytes / 1000:.0f} kB waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """Visits not on disk yet."""
+        return len(self._visits)
+
+    async def put(self, visit: Visit) -> None:
+        """Have the visit written down soon; waits first while too much is waiting already."""
+        await self._room.wait()
+        self._visits.append(visit)
+        self._bytes += _weight(visit)
+        if self._bytes >= self._max_bytes:
+            self._room.clear()
+        if len(self._visits) >= BATCH or not self._room.is_set():
+            self._full.set()
+        self._something.set()
+
+    async def release(self, release: Release) -> None:
+        """Let go of a domain, once all its visits are on disk: returns when that has happened."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._releases.append((release, told))
+        self._something.set()
+        await told
+
+    async def run(self) -> None:
+        """Write batches until cancelled; what waits then is written first.
+
+        Raises:
+            DatabaseUnavailableError: for longer than the patience.
+        """
+        try:
+            while True:
+                await self._something.wait()
+                try:
+                    async with asyncio.timeout(GATHER):
+                        await self._full.wait()
+                except TimeoutError:
+                    pass
+                await self._flush()
+        except asyncio.CancelledError:
+            await self._flush()
+            raise
+
+    async def _flush(self) -> None:
+        self._something.clear()
+        self._full.clear()
+        visits, self._visits = self._visits, []
+        releases, self._releases = self._releases, []
+        if not visits and not releases:
+            return
+        self._bytes = 0
+        try:
+            recorded = await self._write(visits, releases)
+        except BaseException as error:
+            for _, told in releases:
+                if not told.done():
+                    told.set_exception(error if isinstance(error, Exception) else ConnectionAbortedError())
+                    told.exception()  # whoever waits hears it; nobody need
+            raise
+        self._room.set()
+        self._tell(visits, releases, recorded)
+
+    def _tell(
+        self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[None]]], recorded: Recorded
+    ) -> None:
+        for visit in visits:
+            self._crawls.saw(visit.links)
+            if visit.answer is not None:
+                self.visits += 1
+                self.wire_bytes += visit.answer.wire_bytes
+        if visits:
+            self.last_commit = time.time()
+        self.pages += sum(recorded.stored.values())
+        for _, told in releases:
+            if not told.done():
+                told.set_result(None)
+        if recorded.full:
+            self._crawls.changed()
+        self._due(recorded.next_in)
+
+    async def _write(
+        self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[None]]]
+    ) -> Recorded:
+        clock = asyncio.get_running_loop().time
+        budgeted = self._crawls.budgeted({visit.crawl_id for visit in visits})
+        away_since: float | None = None
+        pause = 0.02
+        while True:
+            try:
+                return await self._recording.record(
+                    visits,
+                    [release for release, _ in releases],
+                    budgeted,
+                    lambda r: max(0.0, r.rest_until - clock()),
+                )
+            except DatabaseBusyError:
+                pass
+            except DatabaseUnavailableError:
+                away_since = away_since or clock()
+                if clock() - away_since > self._patience:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+
+def _weight(visit: Visit) -> int:
+    body = len(visit.answer.body) if visit.answer is not None else 0
+    return VISIT_BYTES + body + len(visit.compressed or b"") + 200 * len(visit.links)

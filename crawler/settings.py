@@ -1,0 +1,288 @@
+"""The knobs: read once, at the door, and doubted. Where they are given is told in `crawler.sources`.
+
+1. A `Settings` that exists is sound: its fields were checked together.
+2. Nothing below the door reads the environment; `core` gets values, never `Settings`.
+3. The word ``none`` takes back an optional setting.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from crawler import __version__
+from crawler.core.errors import SettingsError
+from crawler.kinds import (
+    AGENT,
+    AGENT_NAME,
+    DATABASE,
+    FILE,
+    FLAG,
+    FOLDER,
+    NAME_SERVERS,
+    NETWORKS,
+    PATH,
+    REACHABLE,
+    Kind,
+    NameServer,
+    Network,
+    duration,
+    parse_duration,
+    parse_size,
+    size,
+    whole,
+    word,
+)
+from crawler.sources import Given, gather, oddities
+
+__all__ = ["Loaded", "Row", "Settings", "describe", "load", "parse_duration", "parse_size"]
+
+MASK: Final = "********"
+RENEWALS: Final = 4
+"""A lease is renewed every quarter of its length: three renewals may fail before it ends."""
+
+
+Contradiction: TypeAlias = tuple[tuple[str, ...], str]
+"""The settings that do not go together, and a line about it."""
+
+
+class ContradictionError(SettingsError):
+    """Settings contradict each other."""
+
+    def __init__(self, found: tuple[Contradiction, ...]) -> None:
+        super().__init__("\n".join(text for _, text in found))
+        self.found = found
+
+
+def knob(default: object, kind: Kind, about: str, *, secret: bool = False) -> Any:
+    """A field of `Settings`."""
+    metadata = {"kind": kind, "help": about, "secret": secret}
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What may be set, in base units: seconds and bytes. Raises SettingsError when fields contradict."""
+
+    database_url: str | None = knob(
+        None, DATABASE, "Where PostgreSQL is; none: an embedded one in the data folder.", secret=True
+    )
+    data: Path | None = knob(None, PATH, "The folder of the embedded database; none: the user's data folder.")
+    postgres_bin: Path | None = knob(
+        None, FOLDER, "The folder of PostgreSQL's programs for the embedded database; none: find them."
+    )
+    user_agent: str = knob(
+        "", AGENT_NAME, "What we call ourselves; its first word is the name that robots.txt is read for."
+    )
+    contact: str | None = knob(
+        None, REACHABLE, "A URL or e-mail address where a webmaster reaches you; part of the user agent."
+    )
+    domains_at_once: int = knob(200, whole(1, 100_000, 200), "How many domains one process visits at once.")
+    per_domain: int = knob(1, whole(1, 64, 2), "How many requests to one domain may be open at once.")
+    delay: float = knob(1.0, duration(), "How long a domain is left alone after an answer.")
+    max_crawl_delay: float = knob(
+        600.0, duration(), "How much of a longer crawl-delay in robots.txt is obeyed."
+    )
+    turn_seconds: float = knob(60.0, duration(1, 86400), "How long one turn of a domain may take.")
+    work_lease: float = knob(
+        60.0, duration(4, 86400), "How long a turn at work is safe from others; renewed every quarter of it."
+    )
+    queue_lease: float = knob(
+        600.0, duration(4, 7 * 86400), "How long a turn may wait in the queue before it is handed out again."
+    )
+    grace: float = knob(30.0, duration(0, 86400), "How long open requests may take to end when told to stop.")
+    dns_servers: tuple[NameServer, ...] = knob(
+        (), NAME_SERVERS, "The DNS servers to ask; none: those of the system."
+    )
+    dns_timeout: float = knob(5.0, duration(0.1, 3600), "How long to wait for a DNS server's answer.")
+    hosts_file: Path | None = knob(
+        Path("/etc/hosts"), PATH, "The hosts file that is asked before DNS; none: DNS alone."
+    )
+    allow_nets: tuple[Network, ...] = knob(
+        (), NETWORKS, "Private networks that may be fetched from; all others are refused."
+    )
+    max_body: int = knob(10 << 20, size(1, 512 << 20), "The longest body that is kept, decoded.")
+    max_headers: int = knob(64 << 10, size(1 << 10, 16 << 20), "The longest headers of an answer.")
+    connect_timeout: float = knob(10.0, duration(0.1, 3600), "How long a TCP connection may take.")
+    tls_timeout: float = knob(10.0, duration(0.1, 3600), "How long a TLS handshake may take.")
+    first_byte_timeout: float = knob(20.0, duration(0.1, 3600), "How long an answer may take to begin.")
+    read_timeout: float = knob(20.0, duration(0.1, 3600), "How long an answer may pause between bytes.")
+    total_timeout: float = knob(60.0, duration(0.1, 86400), "How long one request may take from end to end.")
+    min_bytes_per_second: int = knob(
+        1 << 10, size(), "A body that comes slower than this over any 10 s is given up; 0: never."
+    )
+    max_open_files: int | None = knob(
+        None, whole(64, 1 << 30, 4096), "How many descriptors a process may use; none: the hard limit."
+    )
+    max_pages_per_domain: int = knob(
+        10_000, whole(0, 1 << 62, 10_000), "How many pages of one domain a crawl may store; 0: no limit."
+    )
+    tls_verify: bool = knob(default=True, kind=FLAG, about="Whether certificates are checked.")
+    tls_ca_file: Path | None = knob(None, FILE, "Authorities to trust instead of the system's, as PEM.")
+    run_patience: float = knob(
+        300.0, duration(0, 86400), "How soon a retry must be due for `crawl run` to wait for it."
+    )
+    processes: int = knob(1, whole(1, 1024, 2), "How many processes `crawl run` fetches with.")
+    parser: str = knob("turbohtml", word("turbohtml", "html5lib"), "Which parser reads HTML.")
+
+    def __post_init__(self) -> None:
+        if not self.user_agent:
+            about = f" (+{self.contact})" if self.contact else ""
+            object.__setattr__(self, "user_agent", f"faircrawl/{__version__}{about}")
+        found = tuple(contradictions(self))
+        if found:
+            raise ContradictionError(found)
+
+    @property
+    def product_token(self) -> str:
+        """The name that robots.txt is read for (RFC 9309 section 2.2.1)."""
+        return re.split(r"[/ ]", self.user_agent, maxsplit=1)[0]
+
+    @property
+    def renewal(self) -> float:
+        """Seconds between renewals of a work lease."""
+        return self.work_lease / RENEWALS
+
+
+FIELDS: Final[Mapping[str, dataclasses.Field[Any]]] = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, where each of them came from, and what seems odd about the sources."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+Plain: TypeAlias = str | int | float | bool | list[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A setting in force, to be shown: no secret is in it."""
+
+    name: str
+    value: str
+    origin: str
+    help: str
+    unit: str
+    raw: Plain
+    """The value for a program: durations in seconds, sizes in bytes."""
+
+
+def load(
+    *,
+    overrides: Mapping[str, object],
+    environ: Mapping[str, str],
+    config: Path | None = None,
+    secrets_dir: Path = Path("/run/secrets"),
+) -> Loaded:
+    """Read every source and check the whole. An override of None, "" or () counts as not given.
+
+    Raises:
+        SettingsError: a line for each bad value: its name, where it came from, what it is, what is expected.
+    """
+    given = gather(FIELDS, overrides=overrides, environ=environ, config=config, secrets_dir=secrets_dir)
+    values: dict[str, Any] = {}
+    complaints: list[str] = []
+    for one in given.values():
+        try:
+            values[one.name] = _read(one)
+        except SettingsError as error:
+            complaints.append(f"{one.name} from {one.origin}: {error}")
+    if complaints:
+        raise SettingsError("\n".join(complaints))
+    if values.get("data") and values.get("database_url"):
+        del values[_loser(given["data"], given["database_url"])]
+    origins = dict.fromkeys(FIELDS, "default") | {name: given[name].origin for name in values}
+    try:
+        settings = Settings(**values)
+    except ContradictionError as error:
+        lines = (f"{text} ({', '.join(f'{n}: {origins[n]}' for n in names)})" for names, text in error.found)
+        raise SettingsError("\n".join(lines)) from None
+    return Loaded(settings, origins, (*oddities(FIELDS, environ), *_doubts(settings)))
+
+
+def describe(loaded: Loaded) -> tuple[Row, ...]:
+    """Every setting in force, in order, with its secrets masked."""
+    return tuple(_row(name, field, loaded) for name, field in FIELDS.items())
+
+
+def contradictions(it: Settings) -> Iterator[Contradiction]:
+    """What settings say against each other."""
+    for phase in ("dns_timeout", "connect_timeout", "tls_timeout", "first_byte_timeout", "read_timeout"):
+        if getattr(it, phase) > it.total_timeout:
+            yield (
+                (phase, "total_timeout"),
+                f"total_timeout is shorter than {phase}: raise it",
+            )
+    if it.queue_lease < it.work_lease:
+        yield (
+            ("queue_lease", "work_lease"),
+            "queue_lease is shorter than work_lease: make it at least as long",
+        )
+    if it.turn_seconds + it.total_timeout > it.queue_lease:
+        # A message behind a turn at work would always be stale before anybody could accept it.
+        names = ("turn_seconds", "total_timeout", "queue_lease")
+        yield names, "queue_lease is shorter than turn_seconds and total_timeout together: raise it"
+    if it.delay > it.max_crawl_delay:
+        yield ("delay", "max_crawl_delay"), "max_crawl_delay is shorter than delay: raise it"
+    if not AGENT.fullmatch(it.user_agent):
+        yield ("user_agent", "contact"), f'user_agent "{it.user_agent}" {AGENT_NAME.refusal()}'
+
+
+def _doubts(it: Settings) -> Iterator[str]:
+    """What is allowed, and seldom meant."""
+    if it.product_token.lower() == "mozilla":
+        yield 'no site can name you in robots.txt: start user_agent with a name of your own, not "Mozilla"'
+    if not it.tls_verify:
+        yield "certificates are not checked (tls_verify is false): anybody on the way may change a page"
+
+
+def _loser(here: Given, there: Given) -> str:
+    """A database is embedded or it is not: which of two names does not count. Raises SettingsError."""
+    if here.rank == there.rank:
+        raise SettingsError(f"data ({here.origin}) and database_url ({there.origin}): give one of them")
+    return min(here, there, key=lambda one: one.rank).name
+
+
+def _read(one: Given) -> object:
+    field = FIELDS[one.name]
+    kind: Kind = field.metadata["kind"]
+    word_none = isinstance(one.value, str) and one.value.strip().lower() == "none"
+    if word_none and (field.default == () or "None" in str(field.type)):
+        return () if field.default == () else None
+    value = one.value
+    if one.folder and kind in (PATH, FILE, FOLDER) and isinstance(value, str):
+        value = one.folder / Path(value.strip()).expanduser()
+    try:
+        return kind.accept(value)
+    except SettingsError:
+        if field.metadata["secret"]:
+            raise SettingsError(f"{MASK} {kind.refusal()}") from None
+        raise
+
+
+def _row(name: str, field: dataclasses.Field[Any], loaded: Loaded) -> Row:
+    kind: Kind = field.metadata["kind"]
+    value = getattr(loaded.settings, name)
+    shown = "none" if value is None or value == () else kind.show(value)
+    raw: Plain = value if isinstance(value, (int, float)) or value is None else shown
+    if field.metadata["secret"] and value is not None:
+        raw = shown = mask(shown)
+    if isinstance(value, tuple):
+        raw = kind.show(value).split(",") if value else []
+    return Row(name, shown, loaded.origins[name], field.metadata["help"], kind.unit, raw)
+
+
+def mask(secret: str) -> str:
+    """A URL without its passwords; of anything else, nothing."""
+    if "://" not in secret:
+        return MASK
+    # Up to the last @, because an unescaped password may hold any character: rather hide too much.
+    bare = re.sub(r"(://[^:@/?]*):.*@", rf"\1:{MASK}@", secret)
+    return re.sub(r"((?:password|passphrase|token|secret)=)[^&]*", rf"\1{MASK}", bare, flags=re.IGNORECASE)

@@ -1,0 +1,301 @@
+"""A worker: keep every slot busy; stop cleanly.
+
+    queue ──deliveries──► accept (many at once) ──► TurnVisit ──► recorder ──► ack
+                             │ not ours any more
+                             └─► ack, do nothing
+
+    stop:  no new turns; what was not accepted goes back; open requests may end (grace); everything is recorded and released
+
+Every task below has the worker's task group as its parent: when one of them fails, the worker fails, and the leases of its
+turns end by themselves.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from crawler import __version__
+from crawler.adapters.crawls import CHANGED, Crawls
+from crawler.adapters.dns import Resolver
+from crawler.adapters.frontier import Frontier
+from crawler.adapters.postgres import Database
+from crawler.adapters.recording import Recording
+from crawler.adapters.web import Limits, Web
+from crawler.asking import RobotsAsker
+from crawler.core import turns
+from crawler.core.addresses import AddressPolicy
+from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, MessageError
+from crawler.crawlbook import CrawlBook
+from crawler.dispatch import Dispatcher, TurnSizes
+from crawler.guards import connections_within, raise_open_files
+from crawler.leases import Leases, boottime
+from crawler.ports import Delivery, Queue
+from crawler.recorder import Recorder
+from crawler.rules import RulesBook
+from crawler.settings import Settings
+from crawler.visit import Manners, Tools, TurnVisit
+
+log: Final = structlog.get_logger()
+
+AWAY: Final = 30.0
+"""Seconds for which the database may be away before the worker gives up."""
+HEARTBEAT: Final = 10.0
+COUNT_SLOTS: Final = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a worker has done so far, and what it is doing."""
+
+    pages: int
+    visits: int
+    wire_bytes: int
+    active: int
+    """Turns at work."""
+    last_commit: float
+    cpu_seconds: float
+
+
+class Worker:
+    """Fetches turns from a queue until told to stop."""
+
+    def __init__(self, settings: Settings, database: Database, queue: Queue) -> None:
+        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._settings = settings
+        self._database = database
+        self._queue = queue
+        self._frontier = Frontier(database)
+        self._crawls = CrawlBook(Crawls(database))
+        self._leases = Leases(self._frontier, settings.work_lease)
+        self._dispatcher = Dispatcher(
+            self._frontier,
+            queue,
+            queue_lease=settings.queue_lease,
+            sizes=TurnSizes(settings.turn_seconds, settings.per_domain),
+        )
+        slot = 1 + uuid.uuid5(uuid.NAMESPACE_OID, self.worker_id).int % COUNT_SLOTS
+        self.recorder = Recorder(
+            Recording(database, self.worker_id, slot), self._crawls, patience=AWAY, due=self._due
+        )
+        self._offered: list[tuple[turns.Turn, Delivery]] = []
+        self._something = asyncio.Event()
+        self._active: dict[asyncio.Task[None], TurnVisit] = {}
+        self._stopping = False
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.worker_id}: {len(self._active)} turns>"
+
+    def progress(self) -> Progress:
+        """How far it has come."""
+        times, recorder = os.times(), self.recorder
+        return Progress(
+            recorder.pages,
+            recorder.visits,
+            recorder.wire_bytes,
+            len(self._active),
+            recorder.last_commit,
+            times.user + times.system,
+        )
+
+    def wake(self) -> None:
+        """Something may be due: look now."""
+        self._dispatcher.wake()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until *stop* is set, and then until everything begun is on disk and given back.
+
+        Raises:
+            DatabaseUnavailableError: the database stayed away.
+        """
+        settings = self._settings
+        slots = settings.domains_at_once
+        resolver = Resolver(
+            servers=settings.dns_servers, timeout=settings.dns_timeout, hosts_file=settings.hosts_file
+        )
+        web = self._open_web(resolver)
+        rules = RulesBook(self._database)
+        asker = RobotsAsker(web, self._frontier, rules, self.worker_id, settings.delay)
+        manners = Manners(
+            settings.delay,
+            settings.max_crawl_delay,
+            settings.per_domain,
+            settings.turn_seconds,
+            settings.user_agent,
+            settings.parser,
+        )
+        self._tools = Tools(web, self._crawls, rules, asker, self.recorder, manners)
+        await self._database.fetch("worker_here", *self._row(slots))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                recording = tasks.create_task(self.recorder.run())
+                upkeep = [
+                    tasks.create_task(self._persist(self._leases.keep)),
+                    tasks.create_task(self._persist(self._crawls.keep)),
+                    tasks.create_task(self._persist(self._heartbeat)),
+                    tasks.create_task(self._database.listen([CHANGED], lambda *_: self._crawls.changed())),
+                ]
+                intake = [
+                    tasks.create_task(self._persist(lambda: self._queue.consume(slots, self._offer))),
+                    tasks.create_task(self._persist(self._dispatcher.run)),
+                    tasks.create_task(self._persist(lambda: self._accept_all(tasks))),
+                ]
+                await stop.wait()
+                await self._wind_down(intake)
+                for task in (*upkeep, recording):
+                    task.cancel()
+        finally:
+            await web.close()
+            await resolver.close()
+            with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):
+                await self._database.fetch("worker_gone", self.worker_id)
+
+    async def _wind_down(self, intake: list[asyncio.Task[None]]) -> None:
+        self._stopping = True
+        for task in intake:
+            task.cancel()
+        await asyncio.wait(intake)
+        offered, self._offered = self._offered, []
+        await self._frontier.give_back([(turn.domain_id, turn.turn) for turn, _ in offered])
+        for visit in self._active.values():
+            visit.stop()
+        if self._active:
+            await asyncio.wait(self._active, timeout=self._settings.grace)
+        for visit in self._active.values():
+            visit.cut()
+        if self._active:
+            await asyncio.wait(self._active)
+
+    def _open_web(self, resolver: Resolver) -> Web:
+        settings = self._settings
+        return Web(
+            resolver=resolver,
+            policy=AddressPolicy(settings.allow_nets),
+            limits=Limits(
+                max_body=settings.max_body,
+                max_headers=settings.max_headers,
+                connect_timeout=settings.connect_timeout,
+                tls_timeout=settings.tls_timeout,
+                first_byte_timeout=settings.first_byte_timeout,
+                read_timeout=settings.read_timeout,
+                total_timeout=settings.total_timeout,
+                min_bytes_per_second=settings.min_bytes_per_second,
+            ),
+            user_agent=settings.user_agent,
+            max_connections=connections_within(raise_open_files(settings.max_open_files)),
+            tls_verify=settings.tls_verify,
+            tls_ca_file=settings.tls_ca_file,
+        )
+
+    def _offer(self, delivery: Delivery) -> None:
+        try:
+            turn = turns.decode(delivery.body)
+        except MessageError as error:
+            log.error("message.buried", reason=str(error))
+            delivery.dead(str(error))
+            return
+        self._offered.append((turn, delivery))
+        self._something.set()
+
+    async def _accept_all(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            offered, self._offered = self._offered, []
+            began = boottime()
+            try:
+                accepted = await self._frontier.accept(
+                    [(turn.domain_id, turn.turn) for turn, _ in offered],
+                    self.worker_id,
+                    self._settings.work_lease,
+                )
+            except (DatabaseBusyError, DatabaseUnavailableError, asyncio.CancelledError):
+                self._offered = (
+                    offered + self._offered
+                )  # accepted or not: its number tells, and a lease ends by itself
+                self._something.set()
+                raise
+            for turn, delivery in offered:
+                if (state := accepted.get(turn.domain_id)) is None:
+                    delivery.ack()
+                    continue
+                lease = self._leases.hold(turn.domain_id, state.turn, began, lambda: None)
+                visit = TurnVisit(turn, state, lease, self._tools)
+                task = tasks.create_task(self._turn(visit, delivery))
+                lease.lost = task.cancel
+                self._active[task] = visit
+                task.add_done_callback(self._active.pop)
+                task.add_done_callback(lambda _task, lease=lease: self._leases.drop(lease))  # type: ignore[misc] # bound early
+
+    async def _turn(self, visit: TurnVisit, delivery: Delivery) -> None:
+        try:
+            await visit.run()
+        except asyncio.CancelledError:
+            log.warning("turn.lost", domain=visit.turn.domain)
+        delivery.ack()
+
+    def _due(self, next_in: Mapping[int, float]) -> None:
+        if next_in:
+            self._dispatcher.wake(min(next_in.values()))
+
+    async def _heartbeat(self) -> None:
+        """Say that we live, and keep the day partitions of fetches ahead of the clock."""
+        made: datetime | None = None
+        while True:
+            await self._database.fetch("worker_here", *self._row(self._settings.domains_at_once))
+            today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            if made != today:
+                await make_partitions(self._database, today)
+                made = today
+            await asyncio.sleep(HEARTBEAT)
+
+    def _row(self, slots: int) -> tuple[object, ...]:
+        return self.worker_id, socket.gethostname(), boot_id(), os.getpid(), __version__, slots
+
+    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do *work* for ever: again when the database was busy or away, unless it stays away."""
+        clock = asyncio.get_running_loop().time
+        away_since: float | None = None
+        while True:
+            began = clock()
+            try:
+                await work()
+            except DatabaseBusyError:
+                pass
+            except DatabaseUnavailableError:
+                if away_since is None or clock() - began > AWAY:
+                    away_since = clock()
+                if clock() - away_since > AWAY:
+                    raise
+            await asyncio.sleep(0.5)
+
+
+def boot_id() -> str:
+    """This boot of this machine."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
+
+
+async def make_partitions(database: Database, today: datetime, days: int = 3) -> None:
+    """Make the partitions of fetches for today and the next days; a day that began without one stays in fetches_rest."""
+    for ahead in range(days):
+        day = today + timedelta(days=ahead)
+        name = f"fetches_{day:%Y%m%d}"
+        if await database.ask("select to_regclass($1)", name) is not None:
+            continue
+        bounds = f"from ('{day.isoformat()}') to ('{(day + timedelta(days=1)).isoformat()}')"
+        occupied = f"select exists (select from fetches_rest where at >= '{day.isoformat()}' and at < '{day + timedelta(days=1)}')"
+        if not await database.ask(occupied):
+            with contextlib.suppress(DatabaseBusyError):
+                await database.script(
+                    f"create table if not exists {name} partition of fetches for values {bounds}"
+                )

@@ -1,0 +1,236 @@
+"""Servers on loopback that do, byte for byte, what a test tells them to."""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    import ssl
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass
+class Visitor:
+    """One connection to a `Site`, and the request that it is now making."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    number: int
+    """0 for the first connection the site ever had."""
+    request: bytes = b""
+    """The head of the request, as it came."""
+    nth: int = 0
+    """0 for the first request on this connection."""
+
+    @property
+    def path(self) -> str:
+        """What was asked for."""
+        return self.request.split(b" ", 2)[1].decode("latin-1")
+
+    async def say(self, data: bytes) -> None:
+        """Send."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def gone(self) -> None:
+        """Wait until the client has closed the connection."""
+        with contextlib.suppress(ConnectionError):
+            while await self.reader.read(65536):
+                pass
+
+
+Reply = bytes | Callable[[Visitor], Awaitable[bool | None]]
+"""What to send, or what to do: to return False is to close the connection."""
+
+
+@dataclass
+class Site:
+    """A web server. `replies` go by path; one reply alone is for all of them."""
+
+    replies: Reply | Mapping[str, Reply]
+    tls: "ssl.SSLContext | None" = None
+    address: str = LOOPBACK
+    port: int = 0
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    left: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
+    """The number of each connection that has ended."""
+
+    async def __aenter__(self) -> Self:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = await asyncio.start_server(
+            self._welcome, self.address, self.port, ssl=self.tls, limit=1 << 20
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def url(self, path: str = "/", host: str | None = None) -> str:
+        """Where to find a page of this site."""
+        return f"{'https' if self.tls else 'http'}://{host or self.address}:{self.port}{path}"
+
+    def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitor = Visitor(reader, writer, self.connections)
+        self.connections += 1
+        task = asyncio.create_task(self._serve(visitor))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, visitor: Visitor) -> None:
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while True:
+                    visitor.request = await visitor.reader.readuntil(b"\r\n\r\n")
+                    self.requests.append(visitor.request)
+                    if await self._reply(visitor) is False:
+                        break
+                    visitor.nth += 1
+        finally:
+            visitor.writer.transport.abort() if visitor.writer.transport.get_write_buffer_size() else None
+            visitor.writer.close()
+            self.left.put_nowait(visitor.number)
+
+    async def _reply(self, visitor: Visitor) -> bool | None:
+        replies = self.replies
+        reply = replies.get(visitor.path) if isinstance(replies, Mapping) else replies
+        if reply is None:
+            reply = response(b"nothing here", status="404 Not Found")
+        if isinstance(reply, bytes):
+            await visitor.say(reply)
+            return None
+        return await reply(visitor)
+
+
+def response(
+    body: bytes = b"<p>hello",
+    *,
+    status: str = "200 OK",
+    headers: Iterable[str] = (),
+    content_type: str | None = "text/html",
+    length: int | None = -1,
+) -> bytes:
+    """Build a response; `length` None: the body ends with the connection."""
+    lines = [f"HTTP/1.1 {status}", *headers]
+    if content_type is not None:
+        lines.append(f"Content-Type: {content_type}")
+    if length is not None:
+        lines.append(f"Content-Length: {len(body) if length < 0 else length}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+SERVFAIL = 2
+NXDOMAIN = 3
+SILENCE = -1
+
+_A = 1
+_CNAME = 5
+_AAAA = 28
+
+Records = list[str] | int
+"""Addresses, or a response code; the addresses may be behind an alias (a name among them)."""
+
+
+@dataclass
+class NameServer:
+    """A DNS server (UDP). What it does not know is NXDOMAIN; `otherwise` changes that."""
+
+    names: dict[str, Records] = field(default_factory=dict)
+    ttl: int = 300
+    otherwise: Records = NXDOMAIN
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """Name and type of every question, in order."""
+    question: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something was asked."""
+    held: asyncio.Event | None = None
+    """If there is one, answers wait for it."""
+
+    async def __aenter__(self) -> Self:
+        self._tasks: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self._asked), local_addr=(LOOPBACK, 0)
+        )
+        self.where: tuple[str, int] = self._transport.get_extra_info("sockname")[:2]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._transport.close()
+
+    def count(self, name: str, kind: str = "A") -> int:
+        """How often that was asked."""
+        return self.asked.count((name, kind))
+
+    def _asked(self, query: bytes, sender: tuple[str, int]) -> None:
+        task = asyncio.create_task(self._answer(query, sender))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, query: bytes, sender: tuple[str, int]) -> None:
+        name, kind, question = _parse(query)
+        self.asked.append((name, {_A: "A", _AAAA: "AAAA"}.get(kind, str(kind))))
+        self.question.set()
+        if self.held is not None:
+            await self.held.wait()
+        records = self.names.get(name, self.otherwise)
+        if records == SILENCE:
+            return
+        code = records if isinstance(records, int) else 0
+        answers = [] if isinstance(records, int) else _answers(name, kind, records, self.ttl)
+        head = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(answers), 0, 0)
+        self._transport.sendto(head + question + b"".join(answers), sender)
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, asked: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._asked = asked
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._asked(data, addr)
+
+
+def _parse(query: bytes) -> tuple[str, int, bytes]:
+    labels, at = [], 12
+    while length := query[at]:
+        labels.append(query[at + 1 : at + 1 + length].decode())
+        at += 1 + length
+    (kind,) = struct.unpack_from("!H", query, at + 1)
+    return ".".join(labels).lower(), kind, query[12 : at + 5]
+
+
+def _answers(name: str, kind: int, records: list[str], ttl: int) -> list[bytes]:
+    answers, owner = [], name
+    for record in records:
+        try:
+            address = ip_address(record)
+        except ValueError:
+            answers.append(_record(owner, _CNAME, ttl, _wire(record)))
+            owner = record
+            continue
+        if kind == (_A if address.version == 4 else _AAAA):
+            answers.append(_record(owner, kind, ttl, address.packed))
+    return answers
+
+
+def _record(owner: str, kind: int, ttl: int, data: bytes) -> bytes:
+    return _wire(owner) + struct.pack("!HHIH", kind, 1, ttl, len(data)) + data
+
+
+def _wire(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
