@@ -6,6 +6,7 @@ origin/robots.txt ──redirect──► same domain: after the pause, in the s
 """
 
 import asyncio
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -13,7 +14,8 @@ from typing import Final
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.web import Web
 from crawler.core.model import Answer, Outcome
-from crawler.core.robots import MAX_REDIRECTS, MAX_ROBOTS_BYTES
+from crawler.core.robots import MAX_ROBOTS_BYTES
+from crawler.core.robots_record import MAX_REDIRECTS
 from crawler.core.urls import canonical, domain_id, domain_of, origin_of
 from crawler.pacing import Slot
 from crawler.rules import Known, RulesBook
@@ -56,7 +58,7 @@ class RobotsAsker:
                 try:
                     answer = await self._get(url, user_agent)
                 finally:
-                    slot.answered(asyncio.get_running_loop().time())
+                    slot.answered(time.monotonic())
             else:
                 answer = await self._get_elsewhere(url, user_agent)
             if answer.outcome is not Outcome.REDIRECT:

@@ -5,20 +5,22 @@
                                                      └─► release_empty
 
 Any number of dispatchers may run: the statement skips what another is just taking. Dispatch stops above the high-water mark,
-so the queue stays short whatever the frontier holds.
+so the queue stays short whatever the frontier holds. A round that was begun is finished, or undone: a domain that was taken
+and neither published nor put back would be out of everybody's reach for a whole queue lease.
 """
 
 import asyncio
 import contextlib
 import math
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
 from crawler.adapters.frontier import LOST_FOR_GOOD, Dispatched, Frontier
 from crawler.core import turns
-from crawler.core.errors import DatabaseBusyError
+from crawler.core.errors import DatabaseBusyError, DatabaseError
 from crawler.ports import Queue
 
 log: Final = structlog.get_logger()
@@ -67,12 +69,12 @@ class Dispatcher:
             self._woken.set()
 
     async def run(self) -> None:
-        """Dispatch until cancelled."""
+        """Dispatch until cancelled; a round that was begun is ended first."""
         clock = asyncio.get_running_loop().time
         while True:
             self._next = clock() + LOOK_AGAIN
             try:
-                more = await self.dispatch_once()
+                more = await _to_its_end(self.dispatch_once())
             except DatabaseBusyError:
                 more = 0
             if more >= AT_ONCE:
@@ -100,11 +102,18 @@ class Dispatcher:
             if seconds is not None and seconds < LOOK_AGAIN:
                 self.wake(seconds)
             return 0
-        urls = await self._frontier.turn_urls([(t.domain_id, self._sizes.most(t)) for t in taken])
-        await self._send([t for t in taken if t.domain_id in urls], urls)
-        empty = [t for t in taken if t.domain_id not in urls]
-        if empty:
-            await self._frontier.release_empty(empty)
+        sent = False
+        try:
+            urls = await self._frontier.turn_urls([(t.domain_id, self._sizes.most(t)) for t in taken])
+            await self._send([t for t in taken if t.domain_id in urls], urls)
+            empty = [t for t in taken if t.domain_id not in urls]
+            if empty:
+                await self._frontier.release_empty(empty)
+            sent = True
+        finally:
+            if not sent:  # also what was published: its message finds another number, and is dropped
+                with contextlib.suppress(DatabaseError):
+                    await self._frontier.give_back([(t.domain_id, t.turn) for t in taken])
         return len(taken)
 
     async def _send(self, taken: list[Dispatched], urls: dict[int, list[turns.TurnUrl]]) -> None:
@@ -125,3 +134,18 @@ class Dispatcher:
         await self._frontier.give_back(
             [(t.domain_id, t.turn) for t, safe in zip(alive, confirmed, strict=True) if not safe]
         )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, int]) -> int:
+    """Let *work* end, also when we are cancelled meanwhile; the second time it is cancelled too."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait([task])
+        finally:
+            task.cancel()
+        if not task.cancelled():
+            task.exception()  # we end anyway
+        raise

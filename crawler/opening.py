@@ -1,8 +1,10 @@
 """Where the truth is: a server that was named, or the embedded one in the data folder. Migrated when it is opened."""
 
 import contextlib
+import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from crawler.adapters.binaries import default_data_dir
 from crawler.adapters.embedded import EmbeddedPostgres
@@ -31,7 +33,11 @@ async def located(settings: Settings) -> AsyncIterator[tuple[str, str, str]]:
         return
     data = settings.data or default_data_dir()
     async with await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin) as server:
-        yield server.dsn, str(data), "" if settings.data is None else f" --data {settings.data}"
+        yield (
+            server.dsn,
+            str(data),
+            "" if settings.data is None else f" --data {shlex.quote(str(settings.data))}",
+        )
 
 
 @contextlib.asynccontextmanager
@@ -42,4 +48,32 @@ async def opened(settings: Settings, *, size: int = 3) -> AsyncIterator[Opened]:
             await migrate(database)
         else:
             await verify(database)
+        yield Opened(database, dsn, place, option)
+
+
+def data_folder(settings: Settings) -> Path | None:
+    """The folder of the embedded database; None: a server was named."""
+    return None if settings.database_url is not None else settings.data or default_data_dir()
+
+
+def has_cluster(data: Path) -> bool:
+    """Whether an embedded database was ever made here. A folder that cannot be looked into may have one."""
+    try:
+        return (data / "pg" / "PG_VERSION").exists()
+    except OSError:
+        return True
+
+
+@contextlib.asynccontextmanager
+async def opened_to_look(settings: Settings) -> AsyncIterator[Opened | None]:
+    """As `opened`, for who only looks; None where nothing was crawled: nothing is made to say so."""
+    data = data_folder(settings)
+    if data is not None and not has_cluster(data):
+        yield None
+        return
+    async with located(settings) as (dsn, place, option), await Database.open(dsn, size=3) as database:
+        if await database.ask("select to_regclass('migrations')") is None:
+            yield None
+            return
+        await (verify if data is None else migrate)(database)
         yield Opened(database, dsn, place, option)

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 
 class Slot:
-    """Waits out the pause after its own last answer. All times are of the event loop's clock, in seconds.
+    """Waits out the pause after its own last answer. All times are of `time.monotonic`, in seconds: the event loop's own
+    clock stands still while it works.
 
     The pause is asked for anew each time: the answer may have been the robots.txt that makes it longer.
     """
@@ -27,10 +29,9 @@ class Slot:
 
     async def rest(self, until: float) -> bool:
         """Wait until the pause is over; False at once if that is after *until*, or as soon as the turn is to stop."""
-        clock = asyncio.get_running_loop().time
         if self.ready_at > until:
             return False
-        while not self._stopped.is_set() and (left := self.ready_at - clock()) > 0:
+        while not self._stopped.is_set() and (left := self.ready_at - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._stopped.wait()

@@ -22,8 +22,9 @@ import uvloop
 
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
-from crawler.core.errors import FaircrawlError
+from crawler.core.errors import FaircrawlError, leaves
 from crawler.settings import Settings
+from crawler.telemetry import configure
 from crawler.worker import Progress, Worker
 
 POOL: Final = 6
@@ -132,11 +133,12 @@ async def _serve() -> None:
 
 def main() -> None:
     """Be a worker process."""
+    configure()
     try:
         uvloop.run(_serve())
     except* FaircrawlError as errors:
-        for error in errors.exceptions:
-            print(f"crawl: a worker process stopped: {error}", file=sys.stderr)
+        for error in leaves(errors):
+            sys.stderr.write(f"crawl: a worker process stopped: {error}\n")
         sys.exit(1)
 
 

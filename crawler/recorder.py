@@ -4,7 +4,7 @@
 
 1. ``await release(...)`` returns only when the turn and every visit put before it are on disk, or raises.
 2. A page is written with its links or not at all.
-3. Memory is bounded: above ``max_bytes`` waiting, ``put`` waits first.
+3. Memory is bounded: while ``max_bytes`` are not on disk yet, ``put`` waits first.
 4. A batch whose commit was not confirmed is written again, as often as it takes: recording is idempotent.
 """
 
@@ -49,7 +49,6 @@ class Recorder:
         self._something = asyncio.Event()
         self._full = asyncio.Event()
         self._room = asyncio.Event()
-        self._room.set()
         self.pages = 0
         """Newly stored pages."""
         self.visits = 0
@@ -67,12 +66,12 @@ class Recorder:
 
     async def put(self, visit: Visit) -> None:
         """Have the visit written down soon; waits first while too much is waiting already."""
-        await self._room.wait()
+        while self._bytes >= self._max_bytes:  # and not if: whoever was woken first may have taken the room
+            self._room.clear()
+            await self._room.wait()
         self._visits.append(visit)
         self._bytes += _weight(visit)
-        if self._bytes >= self._max_bytes:
-            self._room.clear()
-        if len(self._visits) >= BATCH or not self._room.is_set():
+        if len(self._visits) >= BATCH or self._bytes >= self._max_bytes:
             self._full.set()
         self._something.set()
 
@@ -101,6 +100,8 @@ class Recorder:
         except asyncio.CancelledError:
             await self._flush()
             raise
+        finally:
+            self._give_up()
 
     async def _flush(self) -> None:
         self._something.clear()
@@ -109,23 +110,33 @@ class Recorder:
         releases, self._releases = self._releases, []
         if not visits and not releases:
             return
-        self._bytes = 0
         try:
             recorded = await self._write(visits, releases)
-        except BaseException as error:
-            for _, told in releases:
-                if not told.done():
-                    told.set_exception(error if isinstance(error, Exception) else ConnectionAbortedError())
-                    told.exception()  # whoever waits hears it; nobody need
+        except (
+            BaseException
+        ):  # cancelled in the middle, say: it may be on disk or not, and recording it again does no harm
+            self._visits[:0] = visits
+            self._releases[:0] = releases
             raise
+        self._bytes -= sum(map(_weight, visits))
         self._room.set()
         self._tell(visits, releases, recorded)
+
+    def _give_up(self) -> None:
+        """Whoever waits for a release that will not be written any more hears of it."""
+        for _, told in self._releases:
+            if not told.done():
+                told.set_exception(
+                    DatabaseUnavailableError("the recorder has stopped before this was on disk")
+                )
+                told.exception()  # nobody need hear it
 
     def _tell(
         self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[None]]], recorded: Recorded
     ) -> None:
-        for visit in visits:
+        for visit in recorded.written:  # a visit that was left out has put no link on the frontier
             self._crawls.saw(visit.links)
+        for visit in visits:
             if visit.answer is not None:
                 self.visits += 1
                 self.wire_bytes += visit.answer.wire_bytes
@@ -152,7 +163,7 @@ class Recorder:
                     visits,
                     [release for release, _ in releases],
                     budgeted,
-                    lambda r: max(0.0, r.rest_until - clock()),
+                    lambda r: max(0.0, r.rest_until - time.monotonic()),
                 )
             except DatabaseBusyError:
                 pass

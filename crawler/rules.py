@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Final
 
 from crawler.adapters.postgres import Database
-from crawler.core.robots import RobotsRecord, Standing, effective, needs_fetch
+from crawler.core.content import clean
+from crawler.core.robots_record import RobotsRecord, Standing, effective, needs_fetch
 
 KEPT_IN_MEMORY: Final = 20_000
 """Origins."""
@@ -53,13 +54,14 @@ class RulesBook:
         standing = standing_of(known, now, token)
         await self._database.fetch(
             "robots_put", domain_id, record.origin, record.status, record.body, record.good_at, record.fetched_at, record.expires_at,
-            record.failures, record.detail, list(standing.rules.sitemaps),
+            record.failures, clean(record.detail), list(standing.rules.sitemaps),
         )  # fmt: skip
         before = None if old is None or old.record is None else standing_of(old, now, token).rules.digest
         if before is not None and before != standing.rules.digest:
             async with self._database.transaction() as session:
-                await session.fetch("robots_rearm", domain_id, record.origin)
-                await session.fetch("touch", [domain_id], [domain], [now])
+                again = await session.fetch("robots_rearm", domain_id, record.origin)
+                if again:  # by the database's clock, not by ours
+                    await session.fetch("touch", [domain_id], [domain], [again[0]["due_at"]])
         return known
 
     def _remember(self, origin: str, record: RobotsRecord | None) -> Known:

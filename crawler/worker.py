@@ -33,7 +33,7 @@ from crawler.adapters.web import Limits, Web
 from crawler.asking import RobotsAsker
 from crawler.core import turns
 from crawler.core.addresses import AddressPolicy
-from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, MessageError
+from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, FaircrawlError, MessageError
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.guards import connections_within, raise_open_files
@@ -199,7 +199,7 @@ class Worker:
         try:
             turn = turns.decode(delivery.body)
         except MessageError as error:
-            log.error("message.buried", reason=str(error))
+            log.error("message.buried", reason=str(error))  # noqa: TRY400 - what it is stands in the reason
             delivery.dead(str(error))
             return
         self._offered.append((turn, delivery))
@@ -224,23 +224,34 @@ class Worker:
                 self._something.set()
                 raise
             for turn, delivery in offered:
-                if (state := accepted.get(turn.domain_id)) is None:
+                # Of two messages of one domain at most one was accepted: that whose number was bumped, and only one copy of it.
+                state = accepted.get(turn.domain_id)
+                if state is None or state.turn != turn.turn + 1:
                     delivery.ack()
                     continue
+                del accepted[turn.domain_id]
                 lease = self._leases.hold(turn.domain_id, state.turn, began, lambda: None)
                 visit = TurnVisit(turn, state, lease, self._tools)
                 task = tasks.create_task(self._turn(visit, delivery))
-                lease.lost = task.cancel
+                lease.lost = lambda task=task: _cancel(task)  # type: ignore[misc] # bound early
                 self._active[task] = visit
                 task.add_done_callback(self._active.pop)
                 task.add_done_callback(lambda _task, lease=lease: self._leases.drop(lease))  # type: ignore[misc] # bound early
 
     async def _turn(self, visit: TurnVisit, delivery: Delivery) -> None:
+        """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
         try:
             await visit.run()
         except asyncio.CancelledError:
             log.warning("turn.lost", domain=visit.turn.domain)
-        delivery.ack()
+            delivery.ack()
+        except FaircrawlError:
+            raise
+        except Exception as error:
+            log.exception("turn.failed", domain=visit.turn.domain)
+            delivery.dead(f"{type(error).__name__}: {error}")
+        else:
+            delivery.ack()
 
     def _due(self, next_in: Mapping[int, float]) -> None:
         if next_in:
@@ -276,6 +287,10 @@ class Worker:
                 if clock() - away_since > AWAY:
                     raise
             await asyncio.sleep(0.5)
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
 
 
 def boot_id() -> str:

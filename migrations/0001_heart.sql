@@ -115,6 +115,7 @@ create table urls (
 ) partition by hash (domain_id);
 create index urls_due on urls (domain_id, crawl_id, due_at) where due_at is not null;
 create index urls_open on urls (crawl_id) where open;
+create index urls_seed on urls (crawl_id) where seed;
 create index urls_outcome on urls (crawl_id, outcome) where not open;
 
 create table pages (
@@ -167,6 +168,7 @@ create table fetches (
   detail    text not null default ''
 ) partition by range (at);
 create index fetches_url on fetches (domain_id, url_hash, at);
+create index fetches_at on fetches using brin (at);       -- "what happened lately"
 create table fetches_rest partition of fetches default;  -- the net below the day partitions: an insert never fails
 
 create table workers (

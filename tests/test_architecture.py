@@ -27,9 +27,10 @@ CARRIES: Final = {
     "embedded": {"asyncpg"},
     "postgres": {"asyncpg"},
     "web": {"aiohttp", "yarl"},
+    "zstd": {"backports"},
 }
 """Which foreign libraries an adapter carries; one that is not named carries none."""
-CATCHES_ALL: Final = {"crawler/cli/__init__.py"}
+CATCHES_ALL: Final = {"crawler/cli/__init__.py", "crawler/worker.py"}
 """Where ``except Exception`` may stand."""
 
 FILES: Final = sorted(path for top in ("crawler", "scheduler") for path in (ROOT / top).rglob("*.py"))

@@ -273,9 +273,8 @@ class Watch:
             came = attempt.received - self._window_bytes
             rate = came / (now - self._window)
             if came and rate < limits.min_bytes_per_second:
-                return now, Failure(
-                    Outcome.TOO_SLOW, f"{rate:.0f} bytes a second over {now - self._window:.0f} s"
-                )
+                detail = f"{rate:.0f} bytes a second over {now - self._window:.1f} s"
+                return now, Failure(Outcome.TOO_SLOW, detail)
             self._window, self._window_bytes = now, attempt.received
             ends = now + limits.rate_window
         return (due, verdict) if due <= ends else (ends, None)

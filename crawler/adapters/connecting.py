@@ -269,6 +269,11 @@ class Connector(aiohttp.TCPConnector):
         tls: dict[str, Any] = {}
         if context is not None:
             attempt.phase = "tls"
+            try:
+                host.encode("idna")  # as ssl will; by then uvloop would no longer let go of the socket
+            except UnicodeError:
+                connection.close()
+                raise Failure(Outcome.TLS_ERROR, "not a name for TLS") from None
             tls = {"ssl": context, "server_hostname": host, "ssl_handshake_timeout": self._tls_timeout}
         try:
             _, wire = await self._loop.create_connection(self._factory, sock=connection, **tls)
@@ -283,9 +288,6 @@ class Connector(aiohttp.TCPConnector):
                 detail = f"no TLS within {self._tls_timeout:g} s"
                 raise Failure(Outcome.TIMEOUT, detail) from None
             raise Failure(Outcome.TLS_ERROR, f"{reason(error)} during the handshake") from None
-        except ValueError:  # a name that no certificate could hold, e.g. with a label of 64 characters
-            connection.close()
-            raise Failure(Outcome.TLS_ERROR, "not a name for TLS") from None
         assert isinstance(wire, Wire)  # noqa: S101 - tells mypy what the factory makes
         return wire
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from crawler.adapters.frontier import OVER_BUDGET
 from crawler.adapters.postgres import Database, Record, Session, columns
-from crawler.adapters.recording import record_links, touch_found
+from crawler.adapters.recording import record_links
 from crawler.core.errors import UsageError
 from crawler.core.model import Crawl, CrawlState, FoundLink, ScopeKind
 
@@ -100,20 +100,22 @@ class Crawls:
 
     async def _change(self, crawl: Crawl, limits: Limits) -> None:
         async with self.database.transaction() as session:
-            await session.fetch("crawl_lock", crawl.crawl_id)
-            values = [getattr(limits, field.name) for field in fields(limits)]
-            if not await session.fetch("crawl_change", crawl.crawl_id, *values):
-                return
-            if limits.max_pages is not None:
-                await session.fetch("crawl_recount", crawl.crawl_id)
-            if limits.max_pages_per_domain != crawl.max_pages_per_domain:
+            again: list[Record] = []
+            if (
+                limits.max_pages_per_domain != crawl.max_pages_per_domain
+            ):  # before the crawl's row: lock order
                 most = limits.max_pages_per_domain or 2**31 - 1
                 again = await session.fetch("reopen_budget", crawl.crawl_id, OVER_BUDGET, most)
                 n = sum(row["n"] for row in again)
                 if n:
                     await session.fetch("record_counts", 0, *columns([(crawl.crawl_id, "", n, 0, 0),
                                                                       (crawl.crawl_id, "scope_refused", -n, 0, 0)], 5))  # fmt: skip
-                await _touch(session, again)
+            values = [getattr(limits, field.name) for field in fields(limits)]
+            if not await session.fetch("crawl_change", crawl.crawl_id, *values):
+                return
+            if limits.max_pages is not None:
+                await session.fetch("crawl_recount", crawl.crawl_id)
+            await _touch(session, again)
         await self.database.notify(CHANGED, str(crawl.crawl_id))
 
     async def start(self, crawl_id: int) -> None:
@@ -127,9 +129,8 @@ class Crawls:
     async def seed(self, crawl_id: int, keys: Iterable[int], seeds: Sequence[FoundLink]) -> int:
         """Put seeds on the frontier and their keys into the scope: how many were not known before."""
         async with self.database.transaction() as session:
-            await session.fetch("crawl_lock", crawl_id)
-            if await session.fetch("add_keys", crawl_id, sorted(set(keys))):
-                await session.fetch("crawl_bump", crawl_id)
+            await session.fetch("crawl_hold", crawl_id)
+            wider = await session.fetch("add_keys", crawl_id, sorted(set(keys)))
             found = await record_links(session, seeds)
             new = found.new
             if new:
@@ -137,10 +138,19 @@ class Crawls:
             again = await session.fetch(
                 "rearm_seeds", crawl_id, [seed.domain_id for seed in seeds], [seed.url_hash for seed in seeds]
             )
-            if new or again:
-                await session.value("crawl_run", crawl_id)
-            await touch_found(session, found)
-            await _touch(session, again)
+            if wider:
+                await session.fetch("crawl_bump", crawl_id)
+            if (new or again) and await session.value("crawl_run", crawl_id) is not None:
+                again = await session.fetch(
+                    "crawl_touch", crawl_id
+                )  # what else is due of it counts again too
+            await _touch(
+                session,
+                [
+                    *again,
+                    *({"domain_id": d, "name": found.names[d], "due_at": at} for d, at in found.due.items()),
+                ],
+            )
         await self.database.notify(CHANGED, str(crawl_id))
         return new
 
@@ -156,13 +166,15 @@ class Crawls:
 
     async def busy(self, crawl_id: int, patience: float) -> bool:
         """Is a visit going on, or will one be possible within *patience* seconds?"""
-        return bool(await self.database.value("crawl_busy", crawl_id, timedelta(seconds=patience)))
+        async with self.database.transaction() as session:
+            await session.fetch("look_up")
+            return bool(await session.value("crawl_busy", crawl_id, timedelta(seconds=patience)))
 
     async def finish(self, crawl_id: int) -> bool:
         """Declare it finished if nothing is open any more."""
         async with self.database.transaction() as session:
-            if await session.value("finish_lock", crawl_id) is None:
-                return False
+            await session.fetch("finish_lock", crawl_id)
+            await session.fetch("look_up")
             done = await session.value("finish", crawl_id) is not None
         if done:
             await self.database.notify(CHANGED, str(crawl_id))

@@ -26,7 +26,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
-import asyncpg  # type: ignore[import-untyped]  # it has no stubs
+import asyncpg
 
 from crawler.adapters.binaries import COPIES, Binaries, default_data_dir, find_binaries, reachable
 from crawler.adapters.cluster import Cluster, in_one_line

@@ -14,7 +14,7 @@ from typing import Final
 
 from crawler.adapters.postgres import Database, Session, columns
 from crawler.core import turns
-from crawler.core.moments import NEVER, micros
+from crawler.core.moments import NEVER, micros, moment
 
 OVER_BUDGET: Final = "the pages this crawl may store of the domain are used up (--max-pages-per-domain)"
 LOST_FOR_GOOD: Final = 5
@@ -39,6 +39,8 @@ class Accepted:
 
     turn: int
     lost: int
+    delay: float
+    """The pause it was given last, in seconds."""
     delay_by_hand: float | None
     concurrency_by_hand: int | None
     blocked: str | None
@@ -90,14 +92,16 @@ class Frontier:
     ) -> None:
         """Take what was dispatched out of the frontier, for its turn was lost too often; its domains go on without it."""
         async with self.database.transaction() as session:
-            await session.fetch(
+            buried = await session.fetch(
                 "bury_urls",
                 [d for d, _ in urls],
                 [u.crawl_id for _, u in urls],
                 [u.url_hash for _, u in urls],
+                [moment(u.due_at) for _, u in urls],
                 why,
+                [u.outcome for _, u in urls],
             )
-            await _count(session, ((u.crawl_id, u.outcome, "decode_error") for _, u in urls))
+            await _count(session, (tuple(row) for row in buried))
             await self._put_back(session, taken)
 
     async def _put_back(self, session: Session, taken: Sequence[Dispatched]) -> None:
@@ -121,7 +125,8 @@ class Frontier:
     ) -> dict[int, Accepted]:
         """Become the holder of each (domain_id, turn) that is still as dispatched, for *work_lease* seconds.
 
-        Keyed by domain; who is missing was given to somebody else, or withdrawn: drop the message.
+        Keyed by domain; who is missing was given to somebody else, or withdrawn: drop the message. Accepting bumps the
+        number by one: of several messages of a domain, only one with the number before that was accepted.
         """
         rows = await self.database.fetch(
             "accept", [d for d, _ in offered], [t for _, t in offered], worker, timedelta(seconds=work_lease)
@@ -130,6 +135,7 @@ class Frontier:
             r["domain_id"]: Accepted(
                 r["turn"],
                 r["lost"],
+                r["delay"].total_seconds(),
                 None if r["delay_by_hand"] is None else r["delay_by_hand"].total_seconds(),
                 r["concurrency_by_hand"],
                 r["blocked"],

@@ -13,7 +13,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from importlib import resources
 from typing import Any, Final, Self, TypeAlias
 
@@ -41,6 +41,9 @@ LOOKUPS: Final = {
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",
 }
+
+PREFETCH: Final = 25
+"""Rows of `Database.rows` in memory at once: with bodies, each may have megabytes."""
 
 _GONE: Final = (
     OSError,
@@ -190,12 +193,17 @@ class Database:
             async with self._pool.acquire() as connection, connection.transaction():
                 yield Session(connection)
 
-    @contextlib.asynccontextmanager
-    async def cursor(self, name: str, *args: object) -> AsyncIterator[AsyncIterator[Record]]:
-        """The rows of the named statement, a few at a time: for answers that do not fit into memory."""
+    async def rows(self, name: str, *args: object) -> AsyncGenerator[Record, None]:
+        """The rows of the named statement, a few at a time: for answers that do not fit into memory.
+
+        A generator (close it with `contextlib.aclosing`) and no context manager: what goes wrong in the caller's
+        loop, a broken pipe for example, must not be taken for the database's fault. The caller may take its time.
+        """
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
-                yield connection.cursor(QUERIES[name], *args, prefetch=100)
+            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                await connection.execute("set local idle_in_transaction_session_timeout = 0")
+                async for row in connection.cursor(QUERIES[name], *args, prefetch=PREFETCH):
+                    yield row
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:

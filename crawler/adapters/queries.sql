@@ -45,13 +45,18 @@ from unnest($1::bigint[], $2::int[]) d(domain_id, most) cross join lateral (
 
 -- name: close_over_budget
 -- $1 domains that gave no URL although they were due: what is due of a crawl whose pages of this domain are used up is refused,
--- or the domain would be dispatched again and again. `reopen_budget` arms it again when the limit is raised.
-update urls u set due_at = null, open = false, outcome = 'scope_refused', attempts = 0, detail = $2
-from domain_pages p join crawls c using (crawl_id)
-where p.domain_id = any($1::bigint[]) and p.pages >= c.max_pages_per_domain
-  and u.domain_id = p.domain_id and u.crawl_id = p.crawl_id and u.due_at is not null
-returning u.crawl_id, (select o.outcome from urls o where o.domain_id = u.domain_id and o.crawl_id = u.crawl_id
-                       and o.url_hash = u.url_hash) as previous;
+-- or the domain would be dispatched again and again. `reopen_budget` arms it again when the limit is raised. What has a final outcome
+-- keeps it, and is only not looked at again. Locked in key order first: a late worker may be settling the same rows.
+with over as (
+  select u.domain_id, u.crawl_id, u.url_hash, u.outcome, u.open
+  from domain_pages p join crawls c using (crawl_id) join urls u on u.domain_id = p.domain_id and u.crawl_id = p.crawl_id
+  where p.domain_id = any($1::bigint[]) and p.pages >= c.max_pages_per_domain and u.due_at is not null
+  order by 1, 2, 3 for no key update of u),
+closed as (
+  update urls u set due_at = null, open = false, attempts = case when o.open then 0 else u.attempts end,
+    outcome = case when o.open then 'scope_refused' else u.outcome end, detail = case when o.open then $2 else u.detail end
+  from over o where u.domain_id = o.domain_id and u.crawl_id = o.crawl_id and u.url_hash = o.url_hash)
+select crawl_id, outcome as previous from over where open;
 
 -- name: reopen_budget
 -- $1 crawl, $2 the detail of close_over_budget, $3 the new limit.
@@ -64,11 +69,13 @@ select d.domain_id, d.name, now() as due_at, a.n from (select domain_id, count(*
 join domains d using (domain_id);
 
 -- name: bury_urls
--- $1 domain_id[], $2 crawl_id[], $3 url_hash[], $4 why: URLs whose turn killed every worker. `crawl dead retry` arms them again.
-update urls u set due_at = null, open = false, outcome = 'decode_error', detail = $4
-from (select * from unnest($1::bigint[], $2::int[], $3::bytea[]) as x(domain_id, crawl_id, url_hash) order by 1, 2, 3) x
-where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
-returning u.crawl_id;
+-- $1 domain_id[], $2 crawl_id[], $3 url_hash[], $4 due_at as handed out, $5 why: URLs whose turn killed every worker.
+-- Compare and set, as record_settle: the last holder may have written down something after all. `crawl dead retry` arms them again.
+update urls u set due_at = null, open = false, outcome = 'decode_error', detail = $5
+from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $6::text[])
+      as x(domain_id, crawl_id, url_hash, taken, previous) order by 1, 2, 3) x
+where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = x.taken
+returning u.crawl_id, x.previous, u.outcome;
 
 -- name: give_back
 -- A turn that was dispatched but never accepted (not confirmed, or stopped before accept): $1 domains, $2 turns.
@@ -90,7 +97,7 @@ with mine as materialized (
   where d.turn = x.turn and d.holder = 'queue' order by d.domain_id for no key update of d)
 update domains d set turn = d.turn + 1, holder = $3, ready_at = clock_timestamp() + $4::interval + greatest(d.delay, d.delay_by_hand)
 from mine where d.domain_id = mine.domain_id
-returning d.domain_id, d.turn, d.lost, d.delay_by_hand, d.concurrency_by_hand, d.blocked, d.failures, d.throttled;
+returning d.domain_id, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.delay_by_hand, d.concurrency_by_hand, d.blocked, d.failures, d.throttled;
 
 -- name: claim
 -- A domain that is at rest, for one request outside a turn (a robots.txt that redirects to another domain): dispatch and accept
@@ -181,11 +188,16 @@ select x.domain_id, x.crawl_id, x.url_hash from unnest($1::bigint[], $2::int[], 
 join pages p using (domain_id, crawl_id, url_hash) where p.first_at is not null;
 
 -- name: record_fetches
--- Step 3. A row an attempt.
+-- Step 3. A row an attempt; only those not written yet, so that a batch recorded a second time counts nothing twice.
+with put as (
 insert into fetches (at, domain_id, crawl_id, url_hash, outcome, status, bytes, ms, worker, detail)
 select x.at, x.domain_id, x.crawl_id, x.url_hash, x.outcome, x.status, x.bytes, x.ms, $9, x.detail
 from unnest($1::timestamptz[], $2::bigint[], $3::int[], $4::bytea[], $5::text[], $6::smallint[], $7::bigint[], $8::int[], $10::text[])
-  as x(at, domain_id, crawl_id, url_hash, outcome, status, bytes, ms, detail);
+  as x(at, domain_id, crawl_id, url_hash, outcome, status, bytes, ms, detail)
+where not exists (select from fetches f where f.domain_id = x.domain_id and f.url_hash = x.url_hash and f.at = x.at
+                  and f.crawl_id = x.crawl_id and f.worker = $9)
+returning crawl_id, outcome, bytes)
+select crawl_id, outcome, count(*) as n, sum(bytes)::bigint as bytes from put group by 1, 2;
 
 -- name: record_domain_pages
 -- Step 3, last: the budget of a domain within a crawl.
@@ -282,7 +294,8 @@ set status = excluded.status, body = excluded.body, good_at = excluded.good_at, 
 -- The rules of an origin have changed: what they refused is due again. $1 domain, $2 origin. The caller holds the domain and
 -- touches it in the same transaction.
 update urls set due_at = now(), open = true, attempts = 0
-where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/') and (due_at is null or due_at > now());
+where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/') and (due_at is null or due_at > now())
+returning due_at;
 
 -- name: crawl_versions
 select crawl_id, version from crawls where crawl_id = any($1::int[]);
@@ -305,8 +318,13 @@ insert into crawls (name, scope, include, exclude, max_pages, max_depth, max_pag
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (name) do nothing returning *;
 
 -- name: crawl_lock
--- `seed` locks the crawl before it inserts, so that it cannot be declared finished meanwhile (see finish).
 select crawl_id from crawls where crawl_id = $1 for no key update;
+
+-- name: crawl_hold
+-- `seed` and `refresh` hold the crawl before they insert, so that it cannot be declared finished meanwhile (finish_lock waits for this).
+-- Not the crawl's row: record_budget would wait for us (step 4), while we wait for the URLs it has inserted (step 2); nor does KEY SHARE
+-- do, for the row is updated later, behind a finish_lock that waits for us.
+select pg_advisory_xact_lock_shared(20012, $1);
 
 -- name: crawl_change
 -- $1 crawl, then every limit as it shall be. The version grows only when something changed.
@@ -337,20 +355,28 @@ update crawls set version = version + 1 where crawl_id = $1;
 update crawls set pages = (select coalesce(sum(pages), 0) from domain_pages p where p.crawl_id = crawls.crawl_id)
 where crawl_id = $1;
 
+-- name: look_up
+-- For the rest of the transaction: by index, as a worker's session always does. Open URLs are few in the end, whatever the statistics
+-- say, and reading all partitions of urls to find that there is none would be the dearest thing `crawl run` does.
+select set_config('enable_seqscan', 'off', true);
+
 -- name: finish_lock
-select crawl_id from crawls where crawl_id = $1 and state = 'running' for update;
+-- $1 crawl. Waits for everybody who has crawl_hold, and they for us.
+select pg_advisory_xact_lock(20012, $1);
 
 -- name: finish
--- A NEW snapshot after finish_lock; `seed` and `refresh` lock the same row before they insert and set it running.
+-- A NEW snapshot after finish_lock; `seed` and `refresh` hold the same lock before they insert and set it running.
 update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'done'
 where crawl_id = $1 and state = 'running' and not exists (select from urls where crawl_id = $1 and open) returning crawl_id;
 
 -- name: crawl_busy
--- Is a visit of this crawl going on, or due within $2? What `crawl run` waits for. A held domain counts until its lease ends.
+-- What `crawl run` waits for: a visit that is going on (a held domain counts until its lease ends), a URL that was never visited
+-- unless its domain asked for rest, and whatever will be possible within $2.
 select exists (
   select from urls u join domains d using (domain_id)
   where u.crawl_id = $1 and u.open and u.due_at is not null and d.blocked is null
-    and (d.holder is not null or greatest(u.due_at, d.ready_at) <= clock_timestamp() + $2::interval));
+    and (d.holder is not null or (u.outcome is null and d.waits_for is null)
+         or greatest(u.due_at, d.ready_at) <= clock_timestamp() + $2::interval));
 
 -- name: crawl_waiting
 -- What still waits, and since when it could go on: for the summary.
@@ -362,12 +388,30 @@ group by 1, 2, 3 order by next_at nulls last limit $2;
 select outcome, sum(urls)::bigint as urls, sum(fetches)::bigint as fetches, sum(bytes)::bigint as bytes
 from crawl_counts where crawl_id = $1 group by 1 having sum(urls) <> 0 or sum(fetches) <> 0 order by 1;
 
+-- name: crawls_counted
+-- Every crawl with its sums and its URLs by outcome ('' is: none yet) as JSON.
+select c.*, coalesce(t.urls, 0) as urls, coalesce(t.stored, 0) as stored, coalesce(t.requests, 0) as requests,
+  coalesce(t.bytes, 0) as bytes, coalesce(t.outcomes, '{}')::text as outcomes, now() as now
+from crawls c left join lateral (
+  select sum(o.urls)::bigint as urls, sum(o.requests)::bigint as requests, sum(o.bytes)::bigint as bytes,
+    (sum(o.urls) filter (where o.outcome in ('ok', 'not_modified')))::bigint as stored,
+    json_object_agg(o.outcome, o.urls order by o.outcome) filter (where o.urls <> 0) as outcomes
+  from (select outcome, sum(urls)::bigint as urls, sum(fetches) as requests, sum(bytes) as bytes
+        from crawl_counts k where k.crawl_id = c.crawl_id group by outcome) o) t on true
+order by c.crawl_id;
+
 -- name: crawl_domains
--- $1 crawl, $2 most. The slowest and the most failing domains of the last day.
-select d.name, count(*) as fetches, avg(f.ms)::float8 as ms, count(*) filter (where f.outcome not in
-  ('ok', 'not_modified', 'redirect', 'robots_refused', 'scope_refused', 'type_refused')) as failed
-from fetches f join domains d using (domain_id)
-where f.crawl_id = $1 and f.at > now() - interval '1 day' group by 1 order by 1;
+-- $1 crawl, $2 most of each. The slowest and the most failing domains of the last day.
+with day as (
+  select f.domain_id, count(*) as fetches, avg(f.ms)::float8 as ms, count(*) filter (where f.outcome not in
+    ('ok', 'not_modified', 'redirect', 'robots_refused', 'scope_refused', 'type_refused')) as failed
+  from fetches f where f.crawl_id = $1 and f.at > now() - interval '1 day' group by 1)
+select d.name, x.* from (
+  (select 'slow' as list, * from day order by ms desc, domain_id limit $2)
+  union all
+  (select 'failing' as list, * from day where failed > 0 order by failed desc, domain_id limit $2)) x
+join domains d using (domain_id)
+order by x.list, case x.list when 'slow' then x.ms else x.failed end desc, d.name;
 
 -- name: crawl_recent
 -- Pages stored in the last $2 seconds: how fast it is going.
@@ -384,7 +428,7 @@ from domains;
 -- name: rearm_seeds
 -- Somebody names these URLs again: what had failed is tried now, whatever its patience. $1 crawl, $2 domains, $3 hashes.
 update urls u set due_at = now(), open = true, attempts = 0
-from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash)
+from (select * from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash) order by 1, 2) x
 where u.crawl_id = $1 and u.domain_id = x.domain_id and u.url_hash = x.url_hash and u.seed
   and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused')
 returning u.domain_id, (select name from domains d where d.domain_id = u.domain_id) as name, u.due_at;
@@ -411,6 +455,14 @@ where u.domain_id = $1 and u.url_hash = $2 order by c.crawl_id;
 -- name: find_domain
 select *, extract(epoch from greatest(delay, delay_by_hand))::float8 as delay_seconds, now() as now from domains where domain_id = $1;
 
+-- name: seeds_of_domain
+-- $1 domain, $2 crawl, $3 most: which seed brought a URL of this domain into scope?
+select url from urls where domain_id = $1 and crawl_id = $2 and seed order by url_hash limit $3;
+
+-- name: domain_budget
+-- $1 domain, $2 crawl: stored pages, as the budget counts them.
+select pages from domain_pages where domain_id = $1 and crawl_id = $2;
+
 -- name: url_fetches
 select at, outcome, status, bytes, ms, detail from fetches
 where domain_id = $1 and url_hash = $2 and crawl_id = $3 order by at desc limit $4;
@@ -427,8 +479,9 @@ left join bodies b on b.digest = p.digest
 where u.domain_id = $2 and u.crawl_id = $1 order by u.url collate "C";
 
 -- name: export_domains
-select distinct d.domain_id, d.name from domains d
-where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name;
+-- $1 crawl. By the bytes of the name, so that the order does not hang on the database's collation.
+select d.domain_id from domains d
+where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name collate "C";
 
 -- name: worker_here
 insert into workers (worker_id, host, boot, pid, version, slots) values ($1, $2, $3, $4, $5, $6)
@@ -450,28 +503,37 @@ with waiting as (
   select message_id from messages where queue = any($3::text[]) and consumer is null order by queue desc, message_id limit $2
   for update skip locked)
 update messages m set consumer = $1, deliveries = m.deliveries + 1 from waiting w where m.message_id = w.message_id
-returning m.message_id, m.body;
+returning m.message_id, m.queue, m.body;
 
 -- name: message_ack
 delete from messages where message_id = any($1::bigint[]) and consumer = $2;
 
 -- name: message_back
--- Unacked, given back by a consumer that stops.
+-- Not begun: somebody else may have them.
 update messages set consumer = null where consumer = $1 and message_id = any($2::bigint[]);
+
+-- name: message_back_but
+-- All that consumer $1 has, but for $2: what was taken while the connection broke, so that nobody knows of it.
+update messages set consumer = null where consumer = $1 and message_id <> all($2::bigint[]);
 
 -- name: message_dead
 update messages set queue = 'crawl.dead', consumer = null, reason = $3, sent_at = now() where message_id = $1 and consumer = $2;
 
 -- name: message_orphans
--- Consumers hold an advisory lock while their session lives (class 20011): what a dead one had is waiting again.
+-- Consumers hold an advisory lock while their session lives (class 20011): what a dead one had is waiting again. $1: those that had
+-- no lock when we looked before; returned are those that have none now (a session that broke is taken up again in between).
 -- The sixth delivery is none: whoever takes it dies of it.
-update messages m
-set consumer = null, queue = case when deliveries >= 5 then 'crawl.dead' else queue end,
-    reason = case when deliveries >= 5 then 'delivered 5 times, and its consumer died each time' end
-where consumer is not null and not exists (
-  select from pg_locks l where l.locktype = 'advisory' and l.classid = 20011 and l.objid = m.consumer::oid
-    and l.database = (select oid from pg_database where datname = current_database()))
-returning message_id;
+with lockless as (
+  select consumer from messages m where consumer is not null and not exists (
+    select from pg_locks l where l.locktype = 'advisory' and l.classid = 20011 and l.objid = m.consumer::oid
+      and l.database = (select oid from pg_database where datname = current_database()))
+  group by 1),
+freed as (
+  update messages m
+  set consumer = null, queue = case when deliveries >= 5 then 'crawl.dead' else queue end,
+      reason = case when deliveries >= 5 then 'delivered 5 times, and its consumer died each time' end
+  from lockless l where m.consumer = l.consumer and l.consumer = any($1::int[]))
+select consumer from lockless where consumer <> all($1::int[]);
 
 -- name: message_depth
 select count(*) from messages where queue = any($1::text[]) and consumer is null;

@@ -5,7 +5,8 @@
                                    └── back, or its session ended ─┘   five times: crawl.dead
 
 A consumer is a number whose advisory lock its listening session holds. The server drops the lock with the session, so a
-message of a consumer without a lock is an orphan, and waits again.
+message of a consumer without a lock is an orphan, and waits again; but only when it has none at two looks in a row, for a
+session that broke is taken up again by the same consumer.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from crawler.adapters.postgres import Database
-from crawler.core.errors import DatabaseBusyError
+from crawler.core.content import clean
+from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from crawler.ports import DEAD, TURNS, URGENT, Delivery
 
 CHANNEL: Final = "crawl_turns"
@@ -23,30 +25,36 @@ LOCK_CLASS: Final = 20011
 LOOK_AGAIN: Final = 2.0
 """Seconds between looks when no notification comes."""
 ORPHANS_EVERY: Final = 5.0
+ORPHANED_FOR: Final = 1.0
+"""Seconds without a lock after which a consumer is given up: a session is taken up again in a tenth of that."""
+AFTER_TROUBLE: Final = 0.2
+LAST_WORDS: Final = 5.0
+"""Seconds for giving everything back at the end; the end of the session does it too, later."""
 
 
 class PostgresQueue:
     """`crawler.ports.Queue` in the table messages."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, orphans_every: float = ORPHANS_EVERY, orphaned_for: float = ORPHANED_FOR
+    ) -> None:
         self._database = database
-        self._wake = asyncio.Event()
-        self._held: set[int] = set()
-        self._acked: list[int] = []
-        self._returned: list[int] = []
-        self._dead: list[tuple[int, str]] = []
+        self._orphans_every = orphans_every
+        self._orphaned_for = orphaned_for
+        self._consumers: set[_Consumer] = set()
 
     async def publish(self, bodies: Sequence[bytes], *, urgent: bool = False) -> list[bool]:
         """Insert the messages in one statement: all are safe, or it raises."""
         if bodies:
             await self._database.fetch("message_put", URGENT if urgent else TURNS, list(bodies), None)
-            self._wake.set()
+            for consumer in self._consumers:
+                consumer.wake.set()
             await self._database.notify(CHANNEL)
         return [True] * len(bodies)
 
     async def bury(self, bodies: Sequence[bytes], reason: str) -> None:
         """Put messages straight among the dead letters."""
-        await self._database.fetch("message_put", DEAD, list(bodies), reason)
+        await self._database.fetch("message_put", DEAD, list(bodies), clean(reason))
 
     async def depth(self) -> int:
         """Messages that wait for a consumer."""
@@ -54,81 +62,136 @@ class PostgresQueue:
 
     async def consume(self, prefetch: int, deliver: Callable[[Delivery], None]) -> None:
         """Hand out messages until cancelled; then what is still held goes back."""
-        consumer = int(await self._database.ask("select nextval('consumers')"))
+        number = int(await self._database.ask("select nextval('consumers')"))
+        consumer = _Consumer(
+            self._database, number, prefetch, deliver, self._orphans_every, self._orphaned_for
+        )
+        self._consumers.add(consumer)
+        try:
+            await consumer.run()
+        finally:
+            self._consumers.discard(consumer)
+            with contextlib.suppress(TimeoutError, DatabaseBusyError, DatabaseUnavailableError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await consumer.let_go()
+
+
+class _Consumer:
+    """Whoever takes messages, and what it has of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        number: int,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        orphans_every: float,
+        orphaned_for: float,
+    ) -> None:
+        self._database = database
+        self._number = number
+        self._prefetch = prefetch
+        self._deliver = deliver
+        self._orphans_every = orphans_every
+        self._orphaned_for = orphaned_for
+        self.wake = asyncio.Event()
+        self._held: set[int] = set()
+        self._acked: list[int] = []
+        self._returned: list[int] = []
+        self._dead: list[tuple[int, str]] = []
+        self._look_at = 0.0
+        self._suspects: list[int] = []
+
+    async def run(self) -> None:
+        """Listen, and hand out until cancelled."""
         locked = asyncio.Event()
 
         async def lock(connection: Any) -> None:
-            await connection.execute("select pg_advisory_lock($1, $2)", LOCK_CLASS, consumer)
+            await connection.execute("select pg_advisory_lock($1, $2)", LOCK_CLASS, self._number)
             locked.set()
 
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(
-                    self._database.listen([CHANNEL], lambda *_: self._wake.set(), connected=lock)
+                    self._database.listen([CHANNEL], lambda *_: self.wake.set(), connected=lock)
                 )
                 await locked.wait()
-                await self._hand_out(consumer, prefetch, deliver)
-        finally:
-            self._returned.extend(self._held.difference(self._acked, (message for message, _ in self._dead)))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(5):
-                    await asyncio.shield(self._settle(consumer))
+                await self._hand_out()
+        except BaseExceptionGroup as group:  # what went wrong, as if there were no tasks here
+            raise group.exceptions[0] from group
 
-    async def _hand_out(self, consumer: int, prefetch: int, deliver: Callable[[Delivery], None]) -> None:
+    async def let_go(self) -> None:
+        """Settle what was decided, and give back all the rest."""
+        await self._settle()
+        await self._database.fetch("message_back_but", self._number, [])
+
+    async def _hand_out(self) -> None:
         clock = asyncio.get_running_loop().time
-        looked_for_orphans = 0.0
+        in_trouble = False
         while True:
-            self._wake.clear()
-            await self._settle(consumer)
-            if clock() - looked_for_orphans > ORPHANS_EVERY:
-                await self._database.fetch("message_orphans")
-                looked_for_orphans = clock()
-            room = prefetch - len(self._held)
-            rows = await self._take(consumer, room) if room > 0 else []
-            for message_id, body in rows:
-                self._held.add(message_id)
-                deliver(self._delivery(message_id, body))
-            if len(rows) < room or room <= 0:
+            self.wake.clear()
+            try:
+                if in_trouble:  # the answer to a take may have been lost, and what was taken with it
+                    await self._database.fetch("message_back_but", self._number, list(self._held))
+                    in_trouble = False
+                full = await self._round()
+            except (DatabaseBusyError, DatabaseUnavailableError):
+                in_trouble = True
+                await asyncio.sleep(AFTER_TROUBLE)
+                continue
+            if not full:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_AGAIN):
-                        await self._wake.wait()
+                    async with asyncio.timeout(max(0.0, min(LOOK_AGAIN, self._look_at - clock()))):
+                        await self.wake.wait()
 
-    async def _take(self, consumer: int, most: int) -> list[tuple[int, bytes]]:
-        rows = await self._database.fetch("message_take", consumer, most, [URGENT, TURNS])
-        return sorted(((row["message_id"], row["body"]) for row in rows), key=lambda row: row[0])
+    async def _round(self) -> bool:
+        """Settle, look, take; True: there may be more to take."""
+        await self._settle()
+        await self._free_orphans()
+        room = self._prefetch - len(self._held)
+        if room <= 0:
+            return False
+        rows = await self._database.fetch("message_take", self._number, room, [URGENT, TURNS])
+        self._held.update(row["message_id"] for row in rows)
+        for row in sorted(rows, key=lambda row: (row["queue"] != URGENT, row["message_id"])):
+            self._deliver(self._delivery(row["message_id"], row["body"]))
+        return len(rows) == room
+
+    async def _free_orphans(self) -> None:
+        clock = asyncio.get_running_loop().time
+        if clock() < self._look_at:
+            return
+        rows = await self._database.fetch("message_orphans", self._suspects)
+        self._suspects = [row["consumer"] for row in rows if row["consumer"] != self._number]
+        self._look_at = clock() + (self._orphaned_for if self._suspects else self._orphans_every)
 
     def _delivery(self, message_id: int, body: bytes) -> Delivery:
         def ack() -> None:
             self._acked.append(message_id)
-            self._wake.set()
+            self.wake.set()
 
         def back() -> None:
             self._returned.append(message_id)
-            self._wake.set()
+            self.wake.set()
 
         def dead(reason: str) -> None:
-            self._dead.append((message_id, reason))
-            self._wake.set()
+            self._dead.append((message_id, clean(reason)))
+            self.wake.set()
 
         return Delivery(body, ack, back, dead)
 
-    async def _settle(self, consumer: int) -> None:
-        """Tell the table what became of the messages held: many acks are one statement."""
-        acked, self._acked = self._acked, []
-        returned, self._returned = self._returned, []
-        dead, self._dead = self._dead, []
-        try:
-            if acked:
-                await self._database.fetch("message_ack", acked, consumer)
-                self._held.difference_update(acked)
-            if returned:
-                await self._database.fetch("message_back", consumer, returned)
-                self._held.difference_update(returned)
-            for message_id, reason in dead:
-                await self._database.fetch("message_dead", message_id, consumer, reason)
-                self._held.discard(message_id)
-        except DatabaseBusyError:
-            self._acked += acked
-            self._returned += returned
-            self._dead += dead
-            self._wake.set()
+    async def _settle(self) -> None:
+        """Tell the table what became of the messages held: many acks are one statement. Only then they are forgotten."""
+        if acked := self._acked[:]:
+            await self._database.fetch("message_ack", acked, self._number)
+            self._held.difference_update(acked)
+            del self._acked[: len(acked)]
+        if returned := self._returned[:]:
+            await self._database.fetch("message_back", self._number, returned)
+            self._held.difference_update(returned)
+            del self._returned[: len(returned)]
+        while self._dead:
+            message_id, reason = self._dead[0]
+            await self._database.fetch("message_dead", message_id, self._number, reason)
+            self._held.discard(message_id)
+            del self._dead[0]

@@ -20,6 +20,8 @@ from crawler.core.moments import NEVER, moment
 
 LINK_ROWS: Final = 1000
 """At most so many link rows a statement."""
+SMALLINT: Final = 2**15 - 1
+INT: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Recorded:
     """Newly stored pages, by crawl."""
     full: tuple[int, ...]
     """Crawls whose budget is used up: they are finished."""
+    written: Sequence[Visit] = ()
+    """The visits, without those that did not fit into a budget."""
 
 
 class _OverBudgetError(Exception):
@@ -100,7 +104,7 @@ class Recording:
         full: tuple[int, ...] = ()
         if limited or cut:
             full = tuple(row["crawl_id"] for row in await self._database.fetch("finish_full"))
-        return Recorded(next_in, len(found.due), stored, full)
+        return Recorded(next_in, len(found.due), stored, full, visits)
 
     async def _pages(self, session: Session, visits: Sequence[Visit]) -> dict[tuple[int, int], int]:
         """Newly stored pages by domain and crawl."""
@@ -124,16 +128,16 @@ class Recording:
         for visit in visits:
             if (answer := visit.answer) is None:
                 continue
-            outcome = visit.settlement.outcome
-            counts.fetches[visit.crawl_id, outcome] += 1
-            counts.bytes[visit.crawl_id, outcome] += answer.wire_bytes
             rows.append(
-                (visit.at, visit.domain_id, visit.crawl_id, visit.url_hash, outcome.value, answer.status, answer.wire_bytes,
-                 round(answer.seconds * 1000))
+                (visit.at, visit.domain_id, visit.crawl_id, visit.url_hash, visit.settlement.outcome.value, _small(answer.status),
+                 answer.wire_bytes, min(round(answer.seconds * 1000), INT))
             )  # fmt: skip
             details.append(clean(visit.settlement.detail))
-        if rows:
-            await session.fetch("record_fetches", *columns(rows, 8), self._worker, details)
+        if not rows:
+            return
+        for row in await session.fetch("record_fetches", *columns(rows, 8), self._worker, details):
+            counts.fetches[row["crawl_id"], row["outcome"]] += row["n"]
+            counts.bytes[row["crawl_id"], row["outcome"]] += row["bytes"]
 
 
 def _leaves_page(visit: Visit) -> bool:
@@ -191,7 +195,7 @@ async def _bodies(session: Session, visits: Iterable[Visit]) -> None:
 
 
 async def record_links(session: Session, links: Iterable[FoundLink]) -> Found:
-    """Step 2: put links on the frontier. The caller calls `touch_found` (or touches by itself) in the same transaction."""
+    """Step 2: put links on the frontier. The caller touches the domains found in the same transaction, as its last step."""
     wanted: dict[tuple[int, int, bytes], FoundLink] = {}
     for link in links:
         wanted.setdefault((link.domain_id, link.crawl_id, link.url_hash), link)
@@ -206,16 +210,8 @@ async def record_links(session: Session, links: Iterable[FoundLink]) -> Found:
             domain_id = row["domain_id"]
             found.names[domain_id] = names[domain_id]
             earliest = found.due.get(domain_id)
-            found.due[domain_id] = row["due_at"] if earliest is None else min(earliest, row["due_at"])  # type: ignore[type-var] # moments both
+            found.due[domain_id] = row["due_at"] if earliest is None else min(earliest, row["due_at"])
     return found
-
-
-async def touch_found(session: Session, found: Found) -> None:
-    """Step 5 for who releases nothing: every domain with a new URL becomes due with it."""
-    if found.due:
-        await session.fetch(
-            "touch", list(found.due), [found.names[d] for d in found.due], list(found.due.values())
-        )
 
 
 async def _domains(
@@ -235,8 +231,8 @@ async def _domains(
                 r.turn,
                 owed(r),
                 r.delay,
-                r.failures,
-                r.throttled,
+                _small(r.failures),
+                _small(r.throttled),
                 clean(r.waits_for),
                 r.visited,
                 r.address,
@@ -253,7 +249,7 @@ async def _domains(
 async def _within_budget(session: Session, visits: Sequence[Visit], budgeted: frozenset[int]) -> list[Visit]:
     """Only the visits whose newly stored pages fit into what the crawls' budgets leave."""
     crawls = sorted({visit.crawl_id for visit in visits} & budgeted)
-    left = {
+    left = dict.fromkeys(crawls, 0) | {  # a crawl that was deleted has none left
         row["crawl_id"]: 0 if row["state"] == "cancelled" else row["left"]
         for row in await session.fetch("budget_left", crawls)
     }
@@ -277,14 +273,14 @@ async def _within_budget(session: Session, visits: Sequence[Visit], budgeted: fr
 
 def _link_row(link: FoundLink) -> tuple[object, ...]:
     return (
-        link.domain_id, link.crawl_id, link.url_hash, link.url, sooner(link), link.depth, link.hops, link.seed,
+        link.domain_id, link.crawl_id, link.url_hash, link.url, sooner(link), _small(link.depth), _small(link.hops), link.seed,
         link.found_domain_id, link.found_hash,
     )  # fmt: skip
 
 
 def _settle_rows(visits: Iterable[Visit]) -> list[list[object]]:
     rows = (
-        (v.domain_id, v.crawl_id, v.url_hash, moment(v.taken), s.due_in, s.open, s.attempts, s.outcome.value, clean(s.detail),
+        (v.domain_id, v.crawl_id, v.url_hash, moment(v.taken), s.due_in, s.open, _small(s.attempts), s.outcome.value, clean(s.detail),
          v.previous)
         for v in visits
         for s in (v.settlement,)
@@ -298,13 +294,18 @@ def _page_row(visit: Visit) -> tuple[object, ...]:
         raise AssertionError(visit.url)
     kept = visit.digest is not None
     return (
-        visit.domain_id, visit.crawl_id, visit.url_hash, visit.at, visit.settlement.outcome.value, answer.status,
+        visit.domain_id, visit.crawl_id, visit.url_hash, visit.at, visit.settlement.outcome.value, _small(answer.status),
         clean(visit.settlement.detail), answer.address, answer.protocol, _pairs(answer.request_headers), _pairs(answer.headers),
         ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
         page.title if page else None, page.language if page else None, visit.redirect_url,
         _header(answer.header("etag")), _header(answer.header("last-modified")),
         len(answer.body) if kept else None, visit.digest, page.text_digest if page else None,
     )  # fmt: skip
+
+
+def _small(number: int | None) -> int | None:
+    """What fits the column: a number that does not would cost the whole batch."""
+    return None if number is None else min(number, SMALLINT)
 
 
 def _pairs(headers: Sequence[tuple[str, str]]) -> str:

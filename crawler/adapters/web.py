@@ -10,6 +10,7 @@
 """
 
 import io
+import re
 import ssl
 import time
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ _BY_STATUS: Final = MappingProxyType(
         **dict.fromkeys((429, 503), Outcome.THROTTLED),
     }
 )
+_BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+"""The URL standard keeps a % that begins no escape; many servers answer it with 400, and all know %25."""
 _PLAIN: Final = 200
 _BODILESS: Final = frozenset({204, 205})
 
@@ -149,7 +152,7 @@ class Web:
         """Make one GET request.
 
         Args:
-            url: absolute and canonical; sent as it is.
+            url: absolute and canonical; sent as it is, but for a bare %.
             accept_type: whether a body with this Content-Type header (None: none sent) is wanted.
             headers: sent besides our own, or instead of those with the same name.
             user_agent: instead of the usual one.
@@ -260,7 +263,7 @@ def _target(url: str) -> tuple[URL, str, str | None]:
     An unspeakable URL is refused rather than raised: it may have come from a link, and must not stop a turn.
     """
     try:
-        target = URL(url, encoded=True)
+        target = URL(_BARE_PERCENT.sub("%25", url), encoded=True)
         port, host = target.port, target.host_port_subcomponent
     except ValueError as error:
         return URL(), "", f"not a URL that can be asked for: {error}"

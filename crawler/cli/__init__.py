@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 import click
 
 from crawler import __version__
-from crawler.core.errors import FaircrawlError
+from crawler.core.errors import FaircrawlError, leaves
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -110,21 +110,15 @@ def main(arguments: Sequence[str] | None = None, program: click.Group = group) -
 
 def _report(door: Door, error: Exception) -> int:
     """One line for each thing that went wrong; several tasks may have failed together."""
-    leaves = _leaves(error)
-    ours = [leaf for leaf in leaves if isinstance(leaf, FaircrawlError)]
-    if len(ours) < len(leaves):
-        strange = next(leaf for leaf in leaves if not isinstance(leaf, FaircrawlError))
+    found = leaves(error)
+    ours = [leaf for leaf in found if isinstance(leaf, FaircrawlError)]
+    if len(ours) < len(found):
+        strange = next(leaf for leaf in found if not isinstance(leaf, FaircrawlError))
         text = " ".join(f"{type(strange).__name__}: {strange}".split())
         hint = "" if door.debug else "; run again with --debug and report what it shows"
         return _tell(door, f"crawl: this is a bug in faircrawl: {text}{hint}", FAILED)
     lines = dict.fromkeys(line for leaf in ours for line in str(leaf).splitlines())
     return _tell(door, "\n".join(f"crawl: {line}" for line in lines), max(leaf.exit_status for leaf in ours))
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
 
 
 def _tell(door: Door, text: str, status: int) -> int:

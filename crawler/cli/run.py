@@ -13,22 +13,25 @@ import uvloop
 
 from crawler.adapters.crawls import Limits, Wish
 from crawler.adapters.hosts import HostsFile
-from crawler.cli import FAILED, INTERRUPTED
+from crawler.cli import FAILED, INTERRUPTED, Door
 from crawler.cli.options import DURATION, database_options, settings_from
 from crawler.cli.summary import as_dict, as_text
 from crawler.core.addresses import AddressPolicy
-from crawler.core.model import ScopeKind
+from crawler.core.model import Crawl, CrawlState, ScopeKind
 from crawler.core.scope import Scope
 from crawler.core.urls import domain_of
 from crawler.crawling import Summary, crawl
-from crawler.exporting import export_to
+from crawler.exporting import export_to, refuse_unwritable
 from crawler.opening import opened
 from crawler.seeds import Seeds, gather, refuse_private
 from crawler.settings import Settings
+from crawler.telemetry import configure
 from crawler.worker import Progress
 
 EVERY: Final = 10.0
 """Seconds between lines of progress."""
+MOST: Final = 2**31 - 1
+"""What the database can count of depths, and of pages of one domain."""
 
 
 def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,9 +43,9 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Which links to follow, measured from the seeds."),
             click.option("--include", multiple=True, metavar="REGEX", help="Follow only links that match; may be repeated."),
             click.option("--exclude", multiple=True, metavar="REGEX", help="Do not follow links that match; may be repeated."),
-            click.option("--max-pages", type=click.IntRange(0), help="Store at most so many pages; 0: no limit."),
-            click.option("--max-depth", type=click.IntRange(0), help="Follow at most so many links from a seed; 0: no limit."),
-            click.option("--max-pages-per-domain", type=click.IntRange(0),
+            click.option("--max-pages", type=click.IntRange(0, 2**62), help="Store at most so many pages; 0: no limit."),
+            click.option("--max-depth", type=click.IntRange(0, MOST), help="Follow at most so many links from a seed; 0: no limit."),
+            click.option("--max-pages-per-domain", type=click.IntRange(0, MOST),
                          help="Store at most so many pages of one domain; 0: no limit. [default: 10000, and none for one domain]"),
             click.option("--delay", type=DURATION, help="Pause after each answer of a domain. [default: 1s]"),
             click.option("--per-domain", type=click.IntRange(1, 64), help="Requests to one domain at once. [default: 1]"),
@@ -84,7 +87,7 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @database_options
 @click.pass_context
-def command(ctx: click.Context, **given: Any) -> int:
+def command(ctx: click.Context, /, **given: Any) -> int:
     """Crawl from these URLs, politely, until nothing is left to do, and store every page.
 
     Run again, it goes on where it was, or does nothing if all is done.
@@ -98,6 +101,10 @@ def command(ctx: click.Context, **given: Any) -> int:
         raise click.UsageError(
             "--json and --export - both write to standard output: give --export a file", ctx
         )
+    door = ctx.find_object(Door)
+    configure(debug=door is not None and door.debug)
+    if given["export_file"] is not None:
+        refuse_unwritable(given["export_file"])
     seeds = gather(given["urls"], given["file"])
     for line in seeds.bad[:3]:
         click.echo(f"crawl: skipped: {given['file']}, {line}", err=True)
@@ -118,13 +125,15 @@ def command(ctx: click.Context, **given: Any) -> int:
 
 def _wish(given: dict[str, Any], seeds: Seeds, settings: Settings) -> Wish:
     scope = ScopeKind(given["scope"])
-    Scope(scope, frozenset())
+    name = given["name"] or domain_of(seeds.urls[0])
+    # Compiled now, so that a bad expression is refused before a crawl is made with it.
+    Scope.of(Crawl(0, name, CrawlState.RUNNING, 0, scope, given["include"], given["exclude"]), ())
     most = given["max_pages_per_domain"]
     if most is None:  # a crawl of one domain is meant to have all of it
         single = len(seeds.domains) == 1 and scope is not ScopeKind.ANY
         most = 0 if single else settings.max_pages_per_domain
     return Wish(
-        name=given["name"] or domain_of(seeds.urls[0]),
+        name=name,
         scope=scope,
         include=given["include"],
         exclude=given["exclude"],
@@ -155,7 +164,8 @@ async def _run(
     if as_json:
         click.echo(json.dumps(as_dict(summary, place.place)))
     else:
-        click.echo(as_text(summary, place.place, option))
+        # Pages on standard output are for a program: what a person is told goes elsewhere.
+        click.echo(as_text(summary, place.place, option), err=str(export_file) == "-")
     return _status(summary)
 
 

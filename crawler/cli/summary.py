@@ -45,23 +45,26 @@ def as_text(summary: Summary, place: str, option: str) -> str:
         "  outcomes   "
         + (", ".join(f"{n} {outcome or 'not visited'}" for outcome, n in counts.items()) or "none")
     )
-    for row in summary.waiting[:3]:
-        lines.append(f"  waiting    {row['urls']} URLs of {row['name']}, {_when(row)}")
-    if len(summary.waiting) > len(summary.waiting[:3]):
+    # What a crawl with a full budget has left does not wait: it is over.
+    waiting = summary.waiting if summary.crawl.state is CrawlState.RUNNING else ()
+    lines += [f"  waiting    {row['urls']} URLs of {row['name']}, {_when(row)}" for row in waiting[:3]]
+    if len(waiting) > len(waiting[:3]):
         lines.append("  waiting    and more: see `crawl status`")
     if not summary.seeds_stored:
-        for row in summary.seeds_failed:
-            lines.append(
-                f"  no seed    {row['url']}: {row['outcome'] or 'not visited'}{': ' if row['detail'] else ''}{row['detail']}"
-            )
+        lines += [_failed_seed(row) for row in summary.seeds_failed]
     lines.append(f"  data       {place}")
     again = (
         "the same command goes on"
-        if summary.interrupted or summary.waiting
+        if summary.interrupted or waiting
         else f"crawl export {name}{option} -o {name}.jsonl"
     )
     lines.append(f"  next       {again}")
     return "\n".join(lines)
+
+
+def _failed_seed(row: Any) -> str:
+    why = f": {row['detail']}" if row["detail"] else ""
+    return f"  no seed    {row['url']}: {row['outcome'] or 'not visited'}{why}"
 
 
 def outcomes(totals: Any) -> dict[str, int]:

@@ -54,3 +54,10 @@ class LeaseLostError(FaircrawlError):
 
 class MessageError(FaircrawlError):
     """A message that this version does not understand: it goes to the dead letters."""
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors themselves: several tasks may have failed together, in groups within groups."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]

@@ -3,7 +3,8 @@
 It is what `--parser html5lib` names, what `links` falls back on, and what the tests compare turbohtml with.
 
 1. It reads the first megabyte, and gives up (an empty page) where html5lib would take quadratic time or more:
-   beyond `MAX_DEPTH` open elements, or `MAX_ELEMENTS` in all.
+   beyond `MAX_DEPTH` open elements, `MAX_ELEMENTS` or `MAX_TEXTS` in all, or
+   `MAX_ATTRIBUTES` of one.
 2. It never raises.
 """
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 512
 MAX_ELEMENTS: Final = 100_000
+MAX_ATTRIBUTES: Final = 1_000
+MAX_TEXTS: Final = 100_000
 
 _NAMESPACES: Final = {
     "http://www.w3.org/2000/svg": Namespace.SVG,
@@ -53,6 +56,30 @@ class _BoundedTree(TreeBuilderForHtml5lib):
     """A tree that stops growing."""
 
     elements = 0
+    texts = 0
+
+    def reset(self) -> None:
+        """Begin a document. Only now is there a tokenizer, which compares an attribute with all before."""
+        super().reset()
+        parser: Any = getattr(self, "parser", None)
+        if parser is None:  # the constructor's own call
+            return
+        tokenizer = parser.tokenizer
+        as_ever = tokenizer.attributeNameState
+
+        def bounded() -> bool:
+            if len(tokenizer.currentToken["data"]) > MAX_ATTRIBUTES:
+                raise _TooBigError
+            return bool(as_ever())
+
+        tokenizer.attributeNameState = bounded
+
+    def insertText(self, data: str, parent: Any = None) -> None:  # noqa: N802 - html5lib's name
+        """Append text, which is copied each time: a megabyte of ``<`` would take a minute."""
+        self.texts += 1
+        if self.texts > MAX_TEXTS:
+            raise _TooBigError
+        super().insertText(data, parent)
 
     def elementClass(self, name: str, namespace: str) -> Any:  # noqa: N802 - html5lib's name
         self.elements += 1

@@ -213,7 +213,7 @@ class Release:
     domain: str
     turn: int
     rest_until: float
-    """By the worker's own clock (the event loop's): the last answer and a whole pause."""
+    """By the worker's own clock (`time.monotonic`): the last answer and a whole pause."""
     delay: float
     """The pause it is given, in seconds."""
     failures: int = 0

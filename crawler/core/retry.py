@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from crawler.core.model import Outcome
 
@@ -20,8 +20,6 @@ class Patience:
     """In all, the first included."""
     first_wait: timedelta
     """After the first failure; it doubles with each further one."""
-    blames: Literal["host", "origin"] | None = None
-    """Whose other URLs in the turn fail with it, unasked."""
 
 
 PATIENCE: Final[Mapping[Outcome, Patience | None]] = MappingProxyType(
@@ -38,9 +36,9 @@ PATIENCE: Final[Mapping[Outcome, Patience | None]] = MappingProxyType(
         Outcome.TYPE_REFUSED: None,
         Outcome.TOO_LARGE: Patience(2, timedelta(minutes=10)),
         Outcome.TOO_SLOW: Patience(4, timedelta(minutes=1)),
-        Outcome.DNS_ERROR: Patience(3, timedelta(hours=1), "host"),
-        Outcome.CONNECT_ERROR: Patience(3, timedelta(minutes=10), "origin"),
-        Outcome.TLS_ERROR: Patience(2, timedelta(hours=1), "origin"),
+        Outcome.DNS_ERROR: Patience(3, timedelta(hours=1)),
+        Outcome.CONNECT_ERROR: Patience(3, timedelta(minutes=10)),
+        Outcome.TLS_ERROR: Patience(2, timedelta(hours=1)),
         Outcome.TIMEOUT: Patience(4, timedelta(minutes=1)),
         Outcome.PROTOCOL_ERROR: Patience(2, timedelta(minutes=10)),
         Outcome.DECODE_ERROR: Patience(2, timedelta(minutes=10)),

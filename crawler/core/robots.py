@@ -1,17 +1,15 @@
 """RFC 9309: may we fetch this path, by which line, and how slowly.
 
     bytes ──parse──► Rules of one product token ──ruling(path)──► allowed, and the line that says so
-    answers ──after_fetch──► RobotsRecord (what we keep) ──effective──► Rules, and why these
 
 1. ``parse`` takes any bytes, never raises, and its time and memory are bounded by ``MAX_ROBOTS_BYTES``.
-2. Robots fail closed: without rules younger than 30 days that the site gave us, everything is disallowed.
-3. The longest rule decides, an allow wins a tie, and /robots.txt itself is always allowed.
-4. No pattern makes a ruling slow: beyond ``MAX_STAR_BYTES`` of patterns with ``*``, a disallow is read up to
+2. The longest rule decides, an allow wins a tie, and /robots.txt itself is always allowed.
+3. No pattern makes a ruling slow: beyond ``MAX_STAR_BYTES`` of patterns with ``*``, a disallow is read up to
    its first ``*`` and an allow is not read at all, so that what is cut is cut on the side of the site.
 
-Lines are read here and not by protego, which cannot say which line decided, ends a group at any unknown line,
-and reads ``$`` also as a literal dollar; it passes 128 of the 141 assertions of Google's. It is the tests'
-second opinion. Written after Google's published parser, with these differences:
+Which lines are ours and what they allow is decided here, for protego cannot say which line decided, ends a group
+at any unknown line, and reads ``$`` also as a literal dollar: it passes 128 of the 141 assertions of Google's.
+It reads what is left, the pace that a site asks for. Written after Google's published parser, with these differences:
 
 * ``Crawl-delay`` and ``Request-rate`` end a run of user-agent lines like any rule. To Google they are unknown
   lines, so that "*: Crawl-delay: 10" above "badbot: Disallow: /" shuts everybody out (google/robotstxt
@@ -23,25 +21,19 @@ second opinion. Written after Google's published parser, with these differences:
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from crawler.core.model import Outcome
+import protego
 
 MAX_ROBOTS_BYTES: Final = 500 * 1024
 """RFC 9309 section 2.5: the least a crawler must read, and all that we do."""
-KEPT: Final = timedelta(hours=24)
-"""RFC 9309 section 2.4: no copy is used for longer, unless robots.txt cannot be reached."""
-STALE: Final = timedelta(days=30)
-"""RFC 9309 section 2.3.1.4: for so long a last good copy stands in for an unreachable robots.txt."""
-MAX_REDIRECTS: Final = 5
+MAX_PACES: Final = 100
+"""So many lines about the pace are read, of those that differ."""
 MAX_STAR_BYTES: Final = 32 * 1024
 """So much of patterns with ``*`` costs about 10 ms at worst, on a path of 2,048 bytes made for them."""
 
-_FIRST_BACK_OFF: Final = timedelta(minutes=10)
-_LAST_BACK_OFF: Final = timedelta(hours=24)
 _ROBOTS_PATH: Final = "/robots.txt"
 _MAX_LINE: Final = 2083 * 8 - 1  # as Google: eight times the longest URL of a browser, less the final NUL
 
@@ -55,7 +47,6 @@ _LINE: Final = re.compile(
 )
 _DELAY: Final = re.compile(rb"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})")
 _RATE: Final = re.compile(rb"(\d{1,9})[ \t]*/[ \t]*(\d{1,9})([smhd]?)", re.IGNORECASE)
-_RATE_UNITS: Final = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400}
 
 # What two spellings of one path may differ in: hex digits, needless escapes, and what URLs hold only escaped.
 # ``*`` and ``$`` stand here for themselves (RFC 9309 section 2.2.3): a rule writes them %2A and %24.
@@ -327,117 +318,23 @@ def _decisions(lines: Iterable[_Line]) -> Iterator[tuple[str, _Rule]]:
 
 
 def _longest_delay(lines: Iterable[_Line]) -> float | None:
-    delays = []
-    for line in lines:
-        if line.kind == "c" and (match := _DELAY.match(line.value)):
-            delays.append(float(match[1]))
-        elif line.kind == "r" and (match := _RATE.match(line.value)) and int(match[1]):
-            # "1/10 0600-0845" is for a time of day; it is obeyed all day.
-            delays.append(int(match[2]) * _RATE_UNITS[match[3].lower()] / int(match[1]))
-    return max(delays, default=None)
+    """Seconds: the longest that any line asks for, each read by protego as if it stood alone."""
+    asked = dict.fromkeys(field for line in lines if (field := _pace_field(line)) is not None)
+    if not asked:
+        return None
+    # "1/10 0600-0845" is for a time of day; it is obeyed all day.
+    names = [f"line-{number}" for number in range(min(len(asked), MAX_PACES))]
+    text = "\n".join(f"user-agent: {name}\n{field}" for name, field in zip(names, asked, strict=False))
+    read = protego.Protego.parse(text)
+    delays = [delay for name in names if (delay := read.crawl_delay(name)) is not None]
+    rates = [rate for name in names if (rate := read.request_rate(name)) is not None]
+    return max([*delays, *(rate.seconds / rate.requests for rate in rates)], default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class RobotsRecord:
-    """What we remember of an origin's robots.txt: the row of ``origins``."""
-
-    origin: str
-    status: int | None = None
-    """Of the last answer."""
-    body: bytes | None = None
-    """The last good copy: empty when there was no robots.txt, None when there never was a copy."""
-    good_at: datetime | None = None
-    """When that copy was fetched, or found to be still right."""
-    fetched_at: datetime | None = None
-    """When robots.txt was last asked for."""
-    expires_at: datetime | None = None
-    """When to ask again."""
-    failures: int = 0
-    """How often in a row it could not be reached."""
-    detail: str = ""
-    """What came of the last request, for people: ``"answered 503"``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """The rules in force, and why these, for people."""
-
-    rules: Rules
-    reason: str
-
-
-def after_fetch(
-    origin: str,
-    record: RobotsRecord | None,
-    *,
-    outcome: Outcome,
-    status: int | None,
-    body: bytes,
-    now: datetime,
-    detail: str = "",
-) -> RobotsRecord:
-    """What to remember after asking for robots.txt (RFC 9309 section 2.3.1).
-
-    ``outcome``, ``status`` and ``body`` are those of the last answer, redirects followed up to
-    ``MAX_REDIRECTS``: REDIRECT means there were more, or a loop. A body that was cut at the cap may be handed
-    in with TOO_LARGE; without a body that counts as unreachable.
-    """
-    old = record or RobotsRecord(origin)
-    copy = _copy(old, outcome, status, body)
-    if copy is not None:
-        said = "redirected too often" if outcome is Outcome.REDIRECT else f"answered {status}"
-        return RobotsRecord(origin, status, copy, now, now, now + KEPT, 0, said)
-    failures = old.failures + 1
-    # Eight doublings are more than a day; the limit keeps the power small.
-    wait = min(_FIRST_BACK_OFF * 2 ** min(failures - 1, 8), _LAST_BACK_OFF)
-    if outcome in {Outcome.HTTP_ERROR, Outcome.THROTTLED}:
-        said = f"answered {status}"
-    else:
-        said = f"could not be read ({outcome}{': ' if detail else ''}{detail})"
-    return replace(
-        old,
-        origin=origin,
-        status=status,
-        fetched_at=now,
-        expires_at=now + wait,
-        failures=failures,
-        detail=said,
-    )
-
-
-def _copy(old: RobotsRecord, outcome: Outcome, status: int | None, body: bytes) -> bytes | None:
-    """The good copy that this answer gives us, or None: unreachable."""
-    code = status or 0
-    if outcome is Outcome.OK or (outcome is Outcome.TOO_LARGE and body and 200 <= code < 300):  # noqa: PLR2004 - 2xx
-        return body[:MAX_ROBOTS_BYTES]
-    if outcome is Outcome.NOT_MODIFIED:
-        return old.body
-    if outcome is Outcome.REDIRECT:
-        return b""
-    # Section 2.3.1.3: 4xx is "unavailable", all is allowed. 429 is no such statement but a cry for rest.
-    absent = outcome in {Outcome.GONE, Outcome.HTTP_ERROR} and 400 <= code < 500 and code != 429  # noqa: PLR2004 - 4xx
-    return b"" if absent else None
-
-
-def effective(record: RobotsRecord | None, now: datetime, token: str) -> Standing:
-    """The rules in force now. Parses; keep the answer for as long as the record is the same."""
-    if record is None or record.fetched_at is None:
-        return Standing(DENY_ALL, "robots.txt was not asked for yet: nothing is fetched before it is")
-    if record.body is None or record.good_at is None or now - record.good_at >= STALE:
-        return Standing(
-            DENY_ALL,
-            f"robots.txt {record.detail} and no copy is younger than {STALE.days} days: "
-            "everything is disallowed until it answers",
-        )
-    rules = parse(record.body, token)
-    day = f"{record.good_at:%Y-%m-%d %H:%M}"
-    if record.failures:
-        return Standing(rules, f"rules of {day}; since then robots.txt {record.detail}")
-    if record.body:
-        return Standing(rules, f"rules of {day}")
-    return Standing(rules, f"no rules: robots.txt {record.detail} on {day}")
-
-
-def needs_fetch(record: RobotsRecord | None, now: datetime) -> bool:
-    """Must robots.txt be asked for before the next page is?"""
-    return record is None or record.expires_at is None or now >= record.expires_at
+def _pace_field(line: _Line) -> str | None:
+    """A line about the pace, mended: numbers alone, as protego wants them."""
+    if line.kind == "c" and (match := _DELAY.match(line.value)):
+        return f"crawl-delay: {match[1].decode()}"
+    if line.kind == "r" and (match := _RATE.match(line.value)) and int(match[1]):
+        return f"request-rate: {match[1].decode()}/{match[2].decode()}{match[3].decode().lower()}"
+    return None

@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
-
-if TYPE_CHECKING:
-    import ssl
+from typing import Self
 
 LOOPBACK = "127.0.0.1"
 
@@ -54,16 +52,19 @@ class Site:
     """A web server. `replies` go by path; one reply alone is for all of them."""
 
     replies: Reply | Mapping[str, Reply]
-    tls: "ssl.SSLContext | None" = None
+    tls: ssl.SSLContext | None = None
     address: str = LOOPBACK
     port: int = 0
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there was a request."""
     left: asyncio.Queue[int] = field(default_factory=asyncio.Queue)
     """The number of each connection that has ended."""
 
     async def __aenter__(self) -> Self:
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._server = await asyncio.start_server(
             self._welcome, self.address, self.port, ssl=self.tls, limit=1 << 20
         )
@@ -74,9 +75,13 @@ class Site:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:  # those, too, whose task was cancelled before its first step
+            writer.transport.abort()
+        await asyncio.sleep(0)  # the transports say good-bye in the next round
 
     def url(self, path: str = "/", host: str | None = None) -> str:
         """Where to find a page of this site."""
@@ -85,6 +90,7 @@ class Site:
     def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visitor = Visitor(reader, writer, self.connections)
         self.connections += 1
+        self._writers.add(writer)
         task = asyncio.create_task(self._serve(visitor))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -95,12 +101,15 @@ class Site:
                 while True:
                     visitor.request = await visitor.reader.readuntil(b"\r\n\r\n")
                     self.requests.append(visitor.request)
+                    self.asked.set()
                     if await self._reply(visitor) is False:
                         break
                     visitor.nth += 1
         finally:
-            visitor.writer.transport.abort() if visitor.writer.transport.get_write_buffer_size() else None
             visitor.writer.close()
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                await visitor.writer.wait_closed()
+            self._writers.discard(visitor.writer)
             self.left.put_nowait(visitor.number)
 
     async def _reply(self, visitor: Visitor) -> bool | None:

@@ -115,10 +115,12 @@ async def test_c_ares_is_made_to_forget(monkeypatch: pytest.MonkeyPatch) -> None
     names: Any = {f"{n}.test": ["192.0.2.1"] for n in range(100)}
     async with NameServer(names) as server, resolver(server, cache_size=1, ipv6=False, timeout=5) as made:
         found = await asyncio.gather(*(made.resolve(name) for name in names))
-        await made.resolve("0.test")
+        async with asyncio.timeout(10):
+            while server.count("0.test") < 2:
+                await made.resolve("0.test")
+                await made.resolve("1.test")
 
         assert len(found) == len(names)
-        assert server.count("0.test") == 2
 
 
 async def test_many_ask_once() -> None:

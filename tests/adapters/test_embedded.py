@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import asyncpg  # type: ignore[import-untyped]  # it has no stubs
+import asyncpg
 import pytest
 
 from crawler.adapters import binaries, cluster

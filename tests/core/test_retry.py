@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.model import REFUSED, Outcome
-from crawler.core.retry import JITTER, PATIENCE, SERVER_ERROR, Patience, next_try, patience
+from crawler.core.retry import JITTER, PATIENCE, next_try, patience
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
@@ -67,14 +67,6 @@ def test_never_tried_again(outcome: Outcome, status: int | None) -> None:
     """What succeeded, what we refused and what the site forbids is not retried."""
     assert patience(outcome, status) is None
     assert next_try(outcome, status, 1, 0) is None
-
-
-def test_blame() -> None:
-    """A name that does not resolve condemns its host, a closed port or a bad certificate its origin."""
-    blamed = {outcome: row.blames for outcome, row in PATIENCE.items() if row and row.blames}
-
-    assert blamed == {Outcome.DNS_ERROR: "host", Outcome.CONNECT_ERROR: "origin", Outcome.TLS_ERROR: "origin"}
-    assert patience(Outcome.HTTP_ERROR, 502) == SERVER_ERROR == Patience(4, 5 * MINUTE, None)
 
 
 @given(FAILURES, st.integers(1, 12), st.floats(0, 1), st.floats(0, 1))

@@ -17,18 +17,20 @@ from crawler.core.model import Outcome
 from crawler.core.robots import (
     ALLOW_ALL,
     DENY_ALL,
-    KEPT,
     MAX_ROBOTS_BYTES,
     MAX_STAR_BYTES,
+    Ruling,
+    parse,
+    product_token,
+)
+from crawler.core.robots_record import (
+    KEPT,
     STALE,
     RobotsRecord,
-    Ruling,
     Standing,
     after_fetch,
     effective,
     needs_fetch,
-    parse,
-    product_token,
 )
 
 US = "faircrawl"

@@ -1,0 +1,172 @@
+"""`crawl show`: what is stored of a URL."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from crawler.adapters.crawls import Crawls
+from crawler.adapters.postgres import Database
+from crawler.adapters.zstd import unpack
+from crawler.cli.looking import (
+    NothingYetError,
+    crawl_named,
+    print_facts,
+    print_heading,
+    print_json,
+    run,
+    write,
+)
+from crawler.cli.options import database_options, settings_from
+from crawler.core.content import visible_text
+from crawler.core.errors import FaircrawlError, UsageError
+from crawler.core.urls import canonical_or_error, domain_id, domain_of, url_hash
+from crawler.exporting import page_object
+from crawler.opening import Opened, opened_to_look
+from crawler.phrases import at, size
+from crawler.phrases import seen as shown
+from crawler.phrases import seen_text as shown_text
+from crawler.settings import Settings
+
+
+@click.command("show")
+@click.argument("url")
+@click.option("--crawl", metavar="NAME", help="Which crawl's page, if several know the URL.")
+@click.option("--body", "part", flag_value="body", help="Write the body as it is stored, byte for byte.")
+@click.option("--text", "part", flag_value="text", help="Write the visible text.")
+@click.option("--headers", "part", flag_value="headers", help="Write the headers of the answer.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --body, the body as text is in it.")
+@database_options
+@click.pass_context
+def command(
+    ctx: click.Context, /, *, url: str, crawl: str | None, part: str | None, as_json: bool, **_named: object
+) -> int:
+    """Show what is stored of a URL: the last visit, its headers, its text, its body.
+
+    \b
+    Example:
+      crawl show https://example.com/
+      crawl show https://example.com/ --body > page.html
+    """  # noqa: D301  # \b tells click to keep the lines
+    wanted = canonical_or_error(url)
+    return run(_show(settings_from(ctx).settings, wanted, crawl, part, as_json=as_json))
+
+
+async def _show(settings: Settings, url: str, crawl: str | None, part: str | None, *, as_json: bool) -> None:
+    async with opened_to_look(settings) as place:
+        if place is None:
+            raise NothingYetError
+        row = await _page(place, url, crawl)
+        now = await place.database.ask("select now()")
+    body = None if row["data"] is None else unpack(row["data"])
+    if as_json:
+        print_json(_as_dict(row, bodies=part == "body"))
+    elif part == "headers":
+        click.echo("\n".join(_headers(row)))
+    elif part is None:
+        _print(row, now, body)
+    elif body is None:
+        raise FaircrawlError(f"no body is kept of {url}: {_ending(row)}")
+    elif part == "body":
+        write(body)
+    else:
+        text = visible_text(body, row["content_type"], row["charset"])
+        write((shown_text(text) if sys.stdout.isatty() else text).encode("utf-8", "replace") + b"\n")
+
+
+async def _page(place: Opened, url: str, crawl: str | None) -> Any:
+    """The stored page. Raises UsageError if several crawls have one, FaircrawlError if none has."""
+    database, key = place.database, (domain_id(domain_of(url)), url_hash(url))
+    if crawl is not None:
+        await crawl_named(Crawls(database), crawl)
+    rows = [row for row in await database.fetch("show_page", *key) if crawl in (None, row["crawl"])]
+    if len(rows) > 1:
+        names = " or ".join(f"--crawl {row['crawl']}" for row in rows)
+        raise UsageError(f"several crawls know {url}: say which with {names}")
+    if rows:
+        return rows[0]
+    raise await _nothing(database, url, key, crawl, place.option)
+
+
+async def _nothing(
+    database: Database, url: str, key: tuple[int, bytes], crawl: str | None, option: str
+) -> FaircrawlError:
+    known = [row for row in await database.fetch("find_url", *key) if crawl in (None, row["crawl"])]
+    if not known:
+        if not await Crawls(database).rows():
+            return NothingYetError()
+        by = f"crawl {crawl}" if crawl else "any crawl"
+        return FaircrawlError(
+            f"{url} is not known to {by}: `crawl why {shlex.quote(url)}{option}` tells what would happen"
+        )
+    reason = known[0]["outcome"] or "not visited yet"
+    detail = f" ({shown(known[0]['detail'])})" if known[0]["detail"] else ""
+    return FaircrawlError(
+        f"nothing is stored of {url}: {reason}{detail}; `crawl why {shlex.quote(url)}{option}` tells more"
+    )
+
+
+def _as_dict(row: Any, *, bodies: bool) -> dict[str, Any]:
+    return page_object(row, row["crawl"], bodies=bodies) | {
+        "detail": row["detail"],
+        "address": None if row["address"] is None else str(row["address"]),
+        "protocol": row["protocol"],
+        "request_headers": json.loads(row["request_headers"]),
+        "first_at": _iso(row["first_at"]),
+        "changed_at": _iso(row["changed_at"]),
+        "etag": row["etag"],
+        "last_modified": row["last_modified"],
+        "text_digest": None if row["text_digest"] is None else row["text_digest"].hex(),
+    }
+
+
+def _iso(moment: Any) -> str | None:
+    return None if moment is None else str(moment.isoformat())
+
+
+def _headers(row: Any) -> list[str]:
+    pairs: Sequence[tuple[str, str]] = json.loads(row["headers"])
+    status = "" if row["status"] is None else f"{row['protocol'] or 'HTTP'} {row['status']}"
+    return [status, *(shown(f"{name}: {value}") for name, value in pairs)]
+
+
+def _ending(row: Mapping[str, Any]) -> str:
+    status = f" ({row['status']})" if row["status"] is not None else ""
+    target = f" to {row['redirect_to']}" if row["redirect_to"] else ""
+    detail = f": {shown(row['detail'])}" if row["detail"] else ""
+    return f"{row['outcome']}{status}{target}{detail}"
+
+
+def _print(row: Any, now: Any, body: bytes | None) -> None:
+    facts: list[tuple[str, str | None]] = [
+        ("crawl", row["crawl"]),
+        ("outcome", _ending(row)),
+        ("title", row["title"]),
+        ("fetched", at(row["fetched_at"], now)),
+        ("first seen", None if row["first_at"] is None else at(row["first_at"], now)),
+        ("changed", None if row["changed_at"] is None else at(row["changed_at"], now)),
+        ("from", " by ".join(str(one) for one in (row["address"], row["protocol"]) if one)),
+        ("type", " in ".join(one for one in (row["content_type"], row["charset"]) if one)),
+        ("language", row["language"]),
+        ("length", None if row["length"] is None else size(row["length"])),
+        ("SHA-256", None if row["digest"] is None else row["digest"].hex()),
+        ("depth", str(row["depth"])),
+        ("directives", ", ".join(word for word in row["directives"] if word)),
+    ]
+    print_heading(row["url"])
+    print_facts([(label, text) for label, text in facts if text])
+    if body is None:
+        return
+    text = visible_text(body, row["content_type"], row["charset"])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    few = lines[:5]
+    if few:
+        click.echo()
+        print_facts([("text", line if len(line) <= 300 else f"{line[:300]}...") for line in few])  # noqa: PLR2004
+    if len(lines) > len(few):
+        print_facts(
+            [("    ", f"... {len(lines) - len(few)} more lines: --text shows them, --body the source")]
+        )

@@ -1,0 +1,246 @@
+"""`crawl status`: how the crawls are doing."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+from crawler.adapters.crawls import Crawls
+from crawler.adapters.postgres import Database
+from crawler.cli import FAILED
+from crawler.cli.list import counted, in_short, print_crawls
+from crawler.cli.looking import (
+    NothingYetError,
+    crawl_named,
+    print_facts,
+    print_heading,
+    print_json,
+    print_table,
+    run,
+)
+from crawler.cli.options import database_options, settings_from
+from crawler.opening import Opened, opened_to_look
+from crawler.phrases import count, relative, size, span
+from crawler.settings import Settings
+
+RECENT: Final = 60.0
+"""Seconds over which the speed is measured."""
+MOST_DOMAINS: Final = 5
+MOST_WAITING: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """All that is shown of one crawl."""
+
+    row: Any
+    """Of ``crawls_counted``."""
+    pages_per_second: float
+    domains: Sequence[Any]
+    waiting: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What all crawls of a database share."""
+
+    queue: Any
+    slots: int
+    """Domains that the workers seen in the last minute visit at once."""
+    database_bytes: int
+
+
+@click.command("status")
+@click.argument("name", required=False)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: an object, or without NAME a list of them."
+)
+@database_options
+@click.pass_context
+def command(ctx: click.Context, /, *, name: str | None, as_json: bool, **_named: object) -> int:
+    """Show how crawl NAME is doing; without a NAME every crawl in short, or the only one in full.
+
+    \b
+    Example:
+      crawl status
+      crawl status example.com --json
+    """  # noqa: D301  # \b tells click to keep the lines
+    return run(_status(settings_from(ctx).settings, name, as_json=as_json))
+
+
+async def _status(settings: Settings, name: str | None, *, as_json: bool) -> int:
+    async with opened_to_look(settings) as place:
+        rows = [] if place is None else await counted(place.database)
+        if place is None or not rows:
+            if name is not None:
+                raise NothingYetError
+            if as_json:
+                print_json([])
+            else:
+                click.echo(str(NothingYetError()))
+            return 0
+        chosen = [row for row in rows if name in (None, row["name"])]
+        if not chosen and name is not None:
+            await crawl_named(Crawls(place.database), name)
+            return FAILED  # it was made this moment
+        machinery = await _machinery(place.database)
+        if as_json:
+            told = [_as_dict(await _doing(place.database, row), machinery) for row in chosen]
+            print_json(told if name is None else told[0])
+        elif len(chosen) == 1:
+            _print(await _doing(place.database, chosen[0]), machinery, place)
+        else:
+            print_crawls(chosen)
+            click.echo()
+            print_facts([*_shared(machinery), ("more", f"crawl status NAME{place.option}")])
+    return 0
+
+
+async def _doing(database: Database, row: Any) -> Doing:
+    crawl_id = row["crawl_id"]
+    young = max(1.0, (row["now"] - row["created_at"]).total_seconds())
+    recent = await database.value("crawl_recent", crawl_id, RECENT)
+    return Doing(
+        row,
+        recent / min(RECENT, young),
+        await database.fetch("crawl_domains", crawl_id, MOST_DOMAINS),
+        await database.fetch("crawl_waiting", crawl_id, MOST_WAITING),
+    )
+
+
+async def _machinery(database: Database) -> Machinery:
+    return Machinery(
+        await database.row("crawl_queue"),
+        await database.value("workers_slots"),
+        await database.ask("select pg_database_size(current_database())"),
+    )
+
+
+def _as_dict(doing: Doing, machinery: Machinery) -> dict[str, Any]:
+    by_list: dict[str, list[dict[str, Any]]] = {"slow": [], "failing": []}
+    for row in doing.domains:
+        by_list[row["list"]].append(
+            {
+                "domain": row["name"],
+                "fetches": row["fetches"],
+                "ms": round(row["ms"]),
+                "failed": row["failed"],
+            }
+        )
+    return in_short(doing.row) | {
+        "pages_per_second": round(doing.pages_per_second, 2),
+        "slowest_domains": by_list["slow"],
+        "failing_domains": by_list["failing"],
+        "waiting": [
+            {
+                "domain": row["name"],
+                "urls": row["urls"],
+                "next_at": row["next_at"].isoformat() if row["next_at"] and not row["blocked"] else None,
+                "outcome": row["outcome"],
+                "why": row["blocked"] or row["waits_for"],
+            }
+            for row in doing.waiting
+        ],
+        "queue": dict(machinery.queue),
+        "domains_at_once": machinery.slots,
+        "database_bytes": machinery.database_bytes,
+    }
+
+
+def _print(doing: Doing, machinery: Machinery, place: Opened) -> None:
+    row = doing.row
+    print_heading(f"crawl {row['name']}: {_state(row, machinery)}")
+    outcomes: dict[str, int] = json.loads(row["outcomes"])
+    print_facts(
+        [
+            ("pages", f"{row['stored']:,} stored of {count(row['urls'], 'URL')} known{_limits(row)}"),
+            ("speed", f"{doing.pages_per_second:.1f} pages/s in the last minute"),
+            ("traffic", f"{count(row['requests'], 'request')}, {size(row['bytes'])}"),
+            (
+                "outcomes",
+                ", ".join(f"{n:,} {outcome or 'not visited yet'}" for outcome, n in outcomes.items())
+                or "none",
+            ),
+            *_shared(machinery),
+            ("data", place.place),
+        ]
+    )
+    _print_domains(doing.domains)
+    _print_waiting(doing)
+
+
+def _print_domains(domains: Sequence[Any]) -> None:
+    for kind, title in (("slow", "slowest domains of the last day"), ("failing", "most failing domains")):
+        rows = [
+            (one["name"], f"{one['fetches']:,}", f"{one['ms']:,.0f}", f"{one['failed']:,}")
+            for one in domains
+            if one["list"] == kind
+        ]
+        if rows:
+            click.echo()
+            print_heading(title)
+            print_table(("domain", ">requests", ">ms each", ">failed"), rows, indent="  ")
+
+
+def _print_waiting(doing: Doing) -> None:
+    if not doing.waiting:
+        return
+    now = doing.row["now"]
+    click.echo()
+    works = doing.row["state"] == "running"
+    print_heading("what waits, the soonest first" if works else "what is left undone")
+    print_table(
+        ("domain", ">URLs", "next", "because of"),
+        [
+            (one["name"], f"{one['urls']:,}", _next(one, now) if works else "-", _because(one))
+            for one in doing.waiting
+        ],
+        indent="  ",
+    )
+
+
+def _next(one: Any, now: datetime) -> str:
+    if one["blocked"] or one["next_at"] is None:
+        return "never"
+    return relative(max(one["next_at"], now), now)
+
+
+def _because(one: Any) -> str:
+    return str(one["blocked"] or one["waits_for"] or one["outcome"] or "not visited yet")
+
+
+def _state(row: Any, machinery: Machinery) -> str:
+    since = row["finished_at"] or row["created_at"]
+    ago = span((row["now"] - since).total_seconds())
+    if row["state"] == "finished":
+        why = {"max_pages": "--max-pages is reached"}.get(row["finished_why"], "nothing is left to do")
+        return f"finished {ago} ago ({why})"
+    if row["state"] != "running":
+        return str(row["state"])
+    idle = "" if machinery.slots else "; nobody works on it: the same `crawl run` goes on"
+    return f"running, begun {ago} ago{idle}"
+
+
+def _limits(row: Any) -> str:
+    limits = [
+        f"--{name.replace('_', '-')} {row[name]:g}"
+        for name in ("max_pages", "max_depth", "max_pages_per_domain", "delay", "per_domain")
+        if row[name] is not None
+    ]
+    return "; " + " ".join([f"--scope {row['scope']}", *limits])
+
+
+def _shared(machinery: Machinery) -> list[tuple[str, str]]:
+    queue = machinery.queue
+    parts = [
+        f"{queue['resting']:,} resting",
+        f"{queue['queued']:,} queued",
+        f"{queue['held']:,} being visited",
+    ]
+    return [
+        ("queue", ", ".join([f"{count(queue['ready'], 'domain')} ready", *parts])),
+        ("database", size(machinery.database_bytes)),
+    ]

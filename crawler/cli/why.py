@@ -1,0 +1,97 @@
+"""`crawl why`: everything that decides about a URL."""
+
+from typing import Any
+
+import click
+
+from crawler.adapters.crawls import Crawls
+from crawler.adapters.postgres import Database
+from crawler.cli.looking import (
+    NothingYetError,
+    crawl_named,
+    print_facts,
+    print_heading,
+    print_json,
+    run,
+)
+from crawler.cli.options import database_options, settings_from
+from crawler.core.model import Crawl
+from crawler.core.urls import canonical_or_error, domain_id, domain_of, origin_of, url_hash
+from crawler.explaining import Reasons, reasons
+from crawler.opening import opened_to_look
+from crawler.settings import Settings
+
+PARTS = ("known", "scope", "robots", "domain", "visits", "next")
+
+
+@click.command("why")
+@click.argument("url")
+@click.option("--crawl", metavar="NAME", help="Only this crawl.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@database_options
+@click.pass_context
+def command(ctx: click.Context, /, *, url: str, crawl: str | None, as_json: bool, **_named: object) -> int:
+    """Tell everything that decides about a URL: scope, robots.txt, its domain, its visits, the next one.
+
+    Every crawl that knows the URL is told; if none does, what each crawl would make of it.
+    What is told is what is stored: nothing is asked of the site.
+
+    \b
+    Example:
+      crawl why https://example.com/private/
+      crawl why https://example.com/ --crawl example.com --json
+    """  # noqa: D301  # \b tells click to keep the lines
+    wanted = canonical_or_error(url)
+    return run(_why(settings_from(ctx).settings, wanted, crawl, as_json=as_json))
+
+
+async def _why(settings: Settings, url: str, name: str | None, *, as_json: bool) -> None:
+    async with opened_to_look(settings) as place:
+        if place is None:
+            raise NothingYetError
+        chosen = await _concerned(place.database, url, name)
+        told = [await reasons(place.database, settings, url, crawl) for crawl in chosen]
+    if as_json:
+        print_json(
+            {
+                "url": url,
+                "domain": domain_of(url),
+                "origin": origin_of(url),
+                "known": any(one.known.facts["known"] for one in told),
+                "crawls": [_as_dict(one) for one in told],
+            }
+        )
+        return
+    print_heading(url)
+    for one in told:
+        click.echo()
+        _print(one)
+
+
+async def _concerned(database: Database, url: str, name: str | None) -> list[Crawl]:
+    """The crawl that is named; or those that know the URL; or, if none does, all."""
+    crawls = Crawls(database)
+    if name is not None:
+        return [await crawl_named(crawls, name)]
+    known = await database.fetch("find_url", domain_id(domain_of(url)), url_hash(url))
+    ids = [row["crawl_id"] for row in known] or [row["crawl_id"] for row in await crawls.rows()]
+    found = [crawl for crawl_id in ids if (crawl := await crawls.by_id(crawl_id)) is not None]
+    if not found:
+        raise NothingYetError
+    return found
+
+
+def _as_dict(told: Reasons) -> dict[str, Any]:
+    parts = {part: getattr(told, part) for part in PARTS}
+    return {
+        "crawl": told.crawl.name,
+        "state": told.crawl.state.value,
+        **{part: {"words": verdict.words, **verdict.facts} for part, verdict in parts.items()},
+    }
+
+
+def _print(told: Reasons) -> None:
+    print_heading(f"crawl {told.crawl.name} ({told.crawl.state})")
+    print_facts(
+        [(part, sentence) for part in PARTS for sentence in f"{getattr(told, part).words}.".split("\n")]
+    )

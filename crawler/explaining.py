@@ -1,0 +1,294 @@
+"""Everything that decides about a URL, in sentences: what `crawl why` says.
+
+    URL ──► crawls, their scope ──► robots.txt ──► the domain and its pace ──► visits so far ──► the next one
+
+1. Only what is stored is told: nobody is asked anything.
+2. What would happen to a URL that was never seen is decided by the same code as for a link.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from crawler.adapters.crawls import Crawls
+from crawler.adapters.frontier import OVER_BUDGET
+from crawler.adapters.postgres import Database
+from crawler.core.model import Crawl, CrawlState, Outcome
+from crawler.core.politeness import Pace, pace
+from crawler.core.robots import product_token
+from crawler.core.robots_record import RobotsRecord, effective, needs_fetch
+from crawler.core.scope import UNIT, KeySet, Scope, candidate_keys, scope_key
+from crawler.core.urls import domain_id, domain_of, origin_of, path_of, url_hash
+from crawler.phrases import at, count, relative, span
+from crawler.settings import Settings
+
+MOST_SEEDS: Final = 1000
+"""Seeds of the domain among which the one is sought that brought the URL into scope."""
+MOST_VISITS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One of the things that decide, in words and for a program."""
+
+    words: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What one crawl makes of the URL."""
+
+    crawl: Crawl
+    known: Verdict
+    scope: Verdict
+    robots: Verdict
+    domain: Verdict
+    visits: Verdict
+    next: Verdict
+
+
+async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl) -> Reasons:
+    """What decides about a canonical URL in a crawl."""
+    domain = domain_of(url)
+    number, digest = domain_id(domain), url_hash(url)
+    now = await database.ask("select now()")
+    row = next(
+        (r for r in await database.fetch("find_url", number, digest) if r["crawl_id"] == crawl.crawl_id), None
+    )
+    keys = KeySet(await Crawls(database).keys(crawl.crawl_id))
+    seeds = await database.fetch("seeds_of_domain", number, crawl.crawl_id, MOST_SEEDS)
+    origin = await database.row("robots_get", number, origin_of(url))
+    record = None if origin is None else RobotsRecord(**origin)
+    token = product_token(crawl.user_agent or settings.user_agent)
+    fetches = await database.fetch("url_fetches", number, digest, crawl.crawl_id, MOST_VISITS)
+    stored = await database.value("domain_budget", number, crawl.crawl_id) or 0
+    standing = await database.row("find_domain", number)
+    scope = _scope(url, crawl, row, keys, [seed["url"] for seed in seeds])
+    robots = _robots(url, record, token, now)
+    delay = None if record is None else effective(record, now, token).rules.crawl_delay
+    return Reasons(
+        crawl,
+        _known(row, now),
+        scope,
+        robots,
+        _domain(
+            domain, standing, _pace(crawl, standing, settings, delay), crawl.max_pages_per_domain, stored
+        ),
+        _visits(row, fetches, now),
+        _expected(crawl, scope, robots) if row is None else _next(crawl, row, now),
+    )
+
+
+def _known(row: Any, now: datetime) -> Verdict:
+    if row is None:
+        return Verdict("this crawl has never seen it, neither as a seed nor as a link", {"known": False})
+    source = row["found_url"]
+    if row["seed"]:
+        words = "it is a seed: it was asked for by name"
+        if source:
+            words = f"it is what a seed, {source}, redirects to: it counts as a seed itself"
+    else:
+        by = "a redirect of" if row["hops"] else "a link on"
+        words = f"it was found as {by} {source or 'a page that is no longer known'}"
+        words += f", {count(row['depth'], 'link')} from a seed"
+    facts = {
+        "known": True, "seed": row["seed"], "found_on": source, "found_at": row["found_at"].isoformat(),
+        "depth": row["depth"], "hops": row["hops"],
+    }  # fmt: skip
+    return Verdict(f"{words} ({at(row['found_at'], now)})", facts)
+
+
+def _scope(url: str, crawl: Crawl, row: Any, keys: Collection[int], seeds: Sequence[str]) -> Verdict:
+    """The rule, and where it comes from. For a URL never seen: were it a link of a seed."""
+    rule = f"--scope {crawl.scope}"
+    seed = row is not None and row["seed"]
+    depth = 0 if seed else 1 if row is None else row["depth"]
+    refusal = Scope.of(crawl, keys).refusal(url, depth)
+    near = next(
+        (one for one in seeds if scope_key(crawl.scope, one) in set(candidate_keys(crawl.scope, url))), None
+    )
+    facts = {"allowed": refusal is None, "rule": rule, "refusal": refusal, "because_of": near}
+    if refusal is not None:
+        return Verdict(f"refused: {refusal} (a rule of crawl {crawl.name}, which has {rule})", facts)
+    if seed:
+        return Verdict("allowed: a seed is always in scope unless --exclude names it", facts)
+    unit = UNIT[crawl.scope](url)
+    why = f"{unit} is the {crawl.scope} of {near or 'a seed'}" if unit else "every link is followed"
+    if crawl.scope == "prefix":
+        why = f"it lies below the folder of {near or 'a seed'}"
+    narrowed = "".join(f", and --include {one}" for one in crawl.include)
+    return Verdict(f"allowed by {rule}: {why}{narrowed}", facts)
+
+
+def _robots(url: str, record: RobotsRecord | None, token: str, now: datetime) -> Verdict:
+    where = f"{origin_of(url)}/robots.txt"
+    if record is None or record.fetched_at is None:
+        words = f"{where} has not been asked for yet; it is, before anything else of that origin"
+        return Verdict(
+            words, {"allowed": None, "url": where, "line": None, "line_number": None, "reason": words}
+        )
+    standing = effective(record, now, token)
+    ruling = standing.rules.ruling(path_of(url))
+    fetched = f"asked for {at(record.fetched_at, now)}"
+    if record.expires_at is not None:
+        again = "before the next page" if needs_fetch(record, now) else relative(record.expires_at, now)
+        fetched += f"; asked for again {again}"
+    if ruling.line is not None:
+        says = "allowed" if ruling.allowed else "disallowed"
+        words = (
+            f'{says} by line {ruling.line_number} of {where}, "{ruling.line}", in the group "{ruling.group}"'
+        )
+    elif not ruling.allowed:
+        words = f"disallowed: {standing.reason}"
+    elif not record.body:
+        empty = record.status is not None and record.status < 300  # noqa: PLR2004 - 2xx
+        words = f"allowed: {where} {'is empty' if empty else record.detail}, so there are no rules"
+    elif ruling.group is None:
+        words = f"allowed: {where} says nothing to {token}, nor to everybody"
+    else:
+        words = f'allowed: no line of {where} in the group "{ruling.group}" matches'
+    facts = {
+        "allowed": ruling.allowed, "url": where, "line": ruling.line, "line_number": ruling.line_number,
+        "group": ruling.group, "reason": standing.reason, "fetched_at": record.fetched_at.isoformat(),
+        "status": record.status,
+        "expires_at": None if record.expires_at is None else record.expires_at.isoformat(),
+    }  # fmt: skip
+    return Verdict(f"{words} ({fetched})", facts)
+
+
+def _pace(crawl: Crawl, row: Any, settings: Settings, robots_delay: float | None) -> Pace:
+    """How fast the crawl would visit the domain now, were no other crawl at it."""
+    by_hand = None if row is None else row["delay_by_hand"]
+    return pace(
+        setting_delay=settings.delay,
+        crawl_delays=[crawl.delay],
+        by_hand=None if by_hand is None else by_hand.total_seconds(),
+        robots_delay=robots_delay,
+        max_crawl_delay=settings.max_crawl_delay,
+        per_domain=crawl.per_domain or settings.per_domain,
+        by_hand_slots=None if row is None else row["concurrency_by_hand"],
+    )
+
+
+def _domain(name: str, row: Any, pause: Pace, most: int | None, stored: int) -> Verdict:
+    words = [f"{name} is left alone for {span(pause.delay)} after each answer ({pause.cause})"]
+    facts: dict[str, Any] = {
+        "name": name,
+        "delay": pause.delay,
+        "delay_cause": pause.cause,
+        "slots": pause.slots,
+        "pages": stored,
+    }
+    if most:
+        words.append(f"{stored:,} of at most {count(most, 'page')} of it are stored")
+    if row is not None:
+        words += _standing(row)
+        facts |= {
+            "blocked": row["blocked"], "holder": row["holder"], "failures": row["failures"],
+            "throttled": row["throttled"], "waits_for": row["waits_for"],
+            "ready_at": _finite(row["ready_at"]),
+            "visited_at": None if row["visited_at"] is None else row["visited_at"].isoformat(),
+            "address": None if row["address"] is None else str(row["address"]),
+        }  # fmt: skip
+    return Verdict("; ".join(words), facts)
+
+
+def _standing(row: Any) -> list[str]:
+    now, words = row["now"], []
+    if row["blocked"] is not None:
+        words.append(f"it is blocked: {row['blocked']}")
+    if row["visited_at"] is not None:
+        words.append(f"last visited {relative(row['visited_at'], now)}")
+    if row["failures"]:
+        words.append(f"nothing was answered in the last {count(row['failures'], 'turn')}")
+    if row["holder"] == "queue":
+        words.append("a turn of it is in the queue")
+    elif row["holder"] is not None and row["ready_at"] > now:
+        words.append(f"worker {row['holder']} is visiting it")
+    elif row["ready_at"] > now:
+        cause = f" ({row['waits_for']})" if row["waits_for"] else ""
+        words.append(f"it rests, and bears a visit {relative(row['ready_at'], now)}{cause}")
+    return words
+
+
+def _visits(row: Any, fetches: Sequence[Any], now: datetime) -> Verdict:
+    told = [
+        {name: one[name] for name in ("outcome", "status", "bytes", "ms", "detail")}
+        | {"at": one["at"].isoformat()}
+        for one in fetches
+    ]
+    own = {name: None if row is None else row[name] for name in ("outcome", "detail", "attempts")}
+    facts: dict[str, Any] = own | {"fetches": told}
+    lines = []
+    if row is not None and row["outcome"] and not (fetches and fetches[0]["outcome"] == row["outcome"]):
+        lines.append(f"{_outcome(row['outcome'], None, row['detail'])}, without asking the site")
+    for one in fetches:
+        ending = _outcome(one["outcome"], one["status"], one["detail"])
+        lines.append(f"{at(one['at'], now)}: {ending} in {one['ms']:,} ms, {count(one['bytes'], 'byte')}")
+    if row is not None and row["attempts"] > 1:
+        lines.append(f"it has failed {count(row['attempts'], 'time')} in a row")
+    return Verdict("\n".join(lines) or "none so far", facts)
+
+
+def _outcome(outcome: str, status: int | None, detail: str) -> str:
+    return outcome + (f" {status}" if status is not None else "") + (f" ({detail})" if detail else "")
+
+
+def _next(crawl: Crawl, row: Any, now: datetime) -> Verdict:
+    """When the next visit of a known URL is, and what it hangs on."""
+    due = row["due_at"]
+    if due is None:
+        return Verdict(f"never, {_final(row)}", {"next_at": None})
+    ready = max(due, row["ready_at"])
+    facts = {"next_at": ready.isoformat() if row["blocked"] is None else None}
+    if row["blocked"] is not None:
+        return Verdict(f"not while the domain is blocked ({row['blocked']})", {"next_at": None})
+    if crawl.state is not CrawlState.RUNNING:
+        until = {"finished": "run again", "paused": "resumed"}.get(crawl.state, "running, and it is over")
+        if crawl.max_pages and row["open"]:  # finished, and yet open: the budget is used up
+            until += f" with more than --max-pages {crawl.max_pages}"
+        words = f"not before the crawl, which is {crawl.state}, is {until}"
+        return Verdict(f"{words}; then {_when(ready, now)}", {"next_at": None})
+    if row["holder"] is not None and row["ready_at"] > now:
+        return Verdict("now: its domain is queued or being visited", {"next_at": now.isoformat()})
+    why = "the domain rests until then" if row["ready_at"] > due else "as its last outcome demands"
+    return Verdict(_when(ready, now) + ("" if ready <= now else f", {why}"), facts)
+
+
+def _when(ready: datetime, now: datetime) -> str:
+    return "as soon as a worker is free" if ready <= now else at(ready, now)
+
+
+def _final(row: Any) -> str:
+    outcome = row["outcome"]
+    if outcome == Outcome.ROBOTS_REFUSED:
+        return "unless the rules of robots.txt change"
+    if outcome == Outcome.SCOPE_REFUSED and row["detail"] == OVER_BUDGET:
+        return "unless --max-pages-per-domain is raised"
+    if outcome in {Outcome.OK, Outcome.NOT_MODIFIED, Outcome.REDIRECT}:
+        return f"for it is {outcome} and the crawl has no refresh rule"
+    return f"for {outcome} is final" if outcome else "for it was given up"
+
+
+def _expected(crawl: Crawl, scope: Verdict, robots: Verdict) -> Verdict:
+    """What would become of a URL that was never seen."""
+    if not scope.facts["allowed"]:
+        words = "a link to it would not be followed"
+    elif crawl.max_depth:
+        words = (
+            f"a link to it would be followed, if it is at most {count(crawl.max_depth, 'link')} from a seed"
+        )
+    else:
+        words = "a link to it would be followed"
+    if scope.facts["allowed"] and robots.facts["allowed"] is False:
+        words += ", and then refused for robots.txt"
+    elif scope.facts["allowed"] and robots.facts["allowed"] is None:
+        words += ", if robots.txt allows"
+    return Verdict(words, {"next_at": None})
+
+
+def _finite(moment: datetime) -> str | None:
+    """ISO 8601; None for minus infinity, which asyncpg gives as the year 1."""
+    return moment.isoformat() if moment.year > 1 else None

@@ -1,0 +1,119 @@
+"""What a turn writes down: each visit settled, its links, and in the end what is known of the domain."""
+
+import random
+from datetime import UTC, datetime
+from typing import Final
+
+from crawler.core.model import FoundLink, Outcome, Visit
+from crawler.core.settlement import settle
+from crawler.core.turns import Turn, TurnUrl
+from crawler.core.urls import canonical, domain_id, domain_of, url_hash
+from crawler.crawlbook import CrawlBook, KnownCrawl
+from crawler.reading import Read
+from crawler.recorder import Recorder
+
+MAX_HOPS: Final = 10
+"""Redirects in a row."""
+
+
+class Ledger:
+    """Turns what happened in one turn into what the recorder writes."""
+
+    def __init__(self, turn: Turn, crawls: CrawlBook, recorder: Recorder) -> None:
+        self._turn = turn
+        self._crawls = crawls
+        self._recorder = recorder
+
+    async def visited(self, item: TurnUrl, known: KnownCrawl, seen: Read, *, domain_wait: float) -> None:
+        """Write down a visit: page, redirect or failure. *domain_wait*: seconds a throttled domain waits."""
+        answer = seen.answer
+        redirect_url = None
+        detail = answer.detail
+        links: tuple[FoundLink, ...] = ()
+        if seen.page is not None:
+            links = tuple(known.follow(seen.page.links, item.depth, (self._turn.domain_id, item.url_hash)))
+        elif answer.outcome is Outcome.REDIRECT:
+            redirect_url = canonical(answer.redirect_to or "", item.url)
+            links, detail = await self._redirect(item, known, redirect_url)
+        settlement = settle(
+            answer.outcome,
+            status=answer.status,
+            attempts=item.attempts,
+            jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+            revisit=None,
+            detail=detail,
+            domain_wait=domain_wait,
+        )
+        await self._recorder.put(
+            Visit(
+                domain_id=self._turn.domain_id,
+                crawl_id=item.crawl_id,
+                url_hash=item.url_hash,
+                url=item.url,
+                taken=item.due_at,
+                previous=item.outcome,
+                depth=item.depth,
+                settlement=settlement,
+                at=datetime.now(UTC),
+                answer=answer,
+                page=seen.page,
+                redirect_url=redirect_url,
+                digest=seen.digest,
+                compressed=seen.compressed,
+                links=links,
+            )
+        )
+
+    async def unasked(
+        self, item: TurnUrl, outcome: Outcome, detail: str, *, ask_robots_in: float | None = None
+    ) -> None:
+        """Write down why a URL was not asked for."""
+        settlement = settle(
+            outcome,
+            status=None,
+            attempts=item.attempts,
+            jitter=random.random(),  # noqa: S311 - as above
+            revisit=None,
+            detail=detail,
+            robots_ask_in=ask_robots_in,
+        )
+        await self._recorder.put(
+            Visit(
+                domain_id=self._turn.domain_id,
+                crawl_id=item.crawl_id,
+                url_hash=item.url_hash,
+                url=item.url,
+                taken=item.due_at,
+                previous=item.outcome,
+                depth=item.depth,
+                settlement=settlement,
+                at=datetime.now(UTC),
+            )
+        )
+
+    async def _redirect(
+        self, item: TurnUrl, known: KnownCrawl, target: str | None
+    ) -> tuple[tuple[FoundLink, ...], str]:
+        """The target as a link, or why it is none. A seed passes its seedhood on."""
+        if target is None:
+            return (), "redirects to what is no URL we can fetch"
+        if item.hops >= MAX_HOPS:
+            return (), f"more than {MAX_HOPS} redirects in a row: not followed"
+        if item.seed:
+            await self._crawls.adopt(item.crawl_id, target)
+        elif (refusal := known.scope.refusal(target, item.depth)) is not None:
+            return (), f"redirects out of scope: {refusal}"
+        name = domain_of(target)
+        link = FoundLink(
+            domain=name,
+            domain_id=domain_id(name),
+            crawl_id=item.crawl_id,
+            url_hash=url_hash(target),
+            url=target,
+            depth=item.depth,
+            hops=item.hops + 1,
+            seed=item.seed,
+            found_domain_id=self._turn.domain_id,
+            found_hash=item.url_hash,
+        )
+        return (link,), ""

@@ -1,0 +1,148 @@
+"""The hot statements look rows up by an index, whatever the tables hold: the plans a session keeps for good.
+
+A plan is asked for as the session would have it: prepared, and generic.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+import asyncpg
+import pytest
+
+from crawler.adapters.postgres import LOOKUPS, QUERIES, SESSION, Database
+from tests.conftest import Server
+from tests.making import Frontiers
+
+URLS: Final = 200_000
+DOMAINS: Final = 200
+FILL: Final = f"""
+set session_replication_role = replica;
+insert into domains (domain_id, name, due_at) select n * 7919, n || '.example', now() - interval '1 h' from generate_series(1, {DOMAINS}) n;
+insert into urls (domain_id, crawl_id, url_hash, url, due_at, open, outcome, seed)
+  select (1 + n % {DOMAINS}) * 7919, 1 + (n % 10 = 0)::int, decode(md5(n::text), 'hex'), 'https://x.example/' || n,
+    case when n % 4 = 0 then now() - interval '1 h' + n * interval '1 s' end, n % 4 = 0, case when n % 4 > 0 then 'ok' end, n % 1000 = 0
+  from generate_series(1, {URLS}) n;
+insert into pages (domain_id, crawl_id, url_hash, first_at, fetched_at, outcome, status)
+  select domain_id, crawl_id, url_hash, now(), now(), 'ok', 200 from urls where outcome = 'ok';
+insert into domain_pages select domain_id, crawl_id, count(*) from pages group by 1, 2;
+insert into fetches (at, domain_id, crawl_id, url_hash, outcome, worker)
+  select fetched_at, domain_id, crawl_id, url_hash, outcome, 'w' from pages;
+insert into messages (queue, body, consumer) select 'crawl.turns', 'x', case when n % 2 = 0 then 1 end from generate_series(1, 2000) n;
+"""
+WORKERS: Final = (
+    "dispatch turn_urls close_over_budget bury_urls give_back next_due accept claim renew record_bodies record_links record_settle"
+    " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
+    " robots_get robots_put robots_rearm"
+).split()  # fmt: skip
+OTHERS: Final = "rearm_seeds record_links touch seeds_stored seeds_failed".split()
+LOOKED_UP: Final = ("crawl_busy", "finish")
+HUGE: Final = r"(urls|pages|fetches|domains|origins|bodies)(_\w+)?"
+
+
+@pytest.fixture(scope="module")
+def filled(server: Server) -> Iterator[str]:
+    """The DSN of a database with a crawl of some size in it."""
+    name = server.clone()
+
+    async def fill() -> None:
+        connection = await asyncpg.connect(server.dsn(name))
+        await connection.execute(
+            "insert into crawls (name, scope, max_pages, max_pages_per_domain) values ('a', 'any', 1000000, 10000), ('b', 'any', null, null)"
+        )
+        await connection.execute(FILL)
+        await connection.execute("vacuum analyze")
+        await connection.close()
+
+    server.do(fill())
+    yield server.dsn(name)
+    server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def young(server: Server) -> Iterator[str]:
+    """The DSN of an empty database."""
+    name = server.clone()
+    yield server.dsn(name)
+    server.drop(name)
+
+
+@pytest.fixture(params=["young", "filled"])
+async def looked_up(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """A session with a worker's settings, on an empty database and on one of some size."""
+    where = request.getfixturevalue(request.param)
+    connection = await asyncpg.connect(where, server_settings=SESSION | LOOKUPS)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def plain(filled: str) -> AsyncIterator[Any]:
+    """A session of whoever is no worker, on a database of some size; what it does is undone."""
+    connection = await asyncpg.connect(filled, server_settings=SESSION)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
+
+
+async def plan(connection: Any, name: str) -> str:
+    """The generic plan of a named statement."""
+    prepared = await connection.prepare(QUERIES[name])
+    await connection.execute(f"prepare generic as {QUERIES[name]}")
+    nulls = ", ".join(["null"] * len(prepared.get_parameters()))
+    await connection.execute("set plan_cache_mode = force_generic_plan")
+    rows = await connection.fetch(f"explain execute generic({nulls})" if nulls else "explain execute generic")
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.mark.parametrize("name", [*WORKERS, *LOOKED_UP])
+async def test_worker_plans(looked_up: Any, name: str) -> None:
+    """A worker's statement reads no big table from end to end."""
+    text = await plan(looked_up, name)
+
+    assert re.findall(rf"Seq Scan on {HUGE}\b", text) == [], text
+
+
+async def actual(connection: Any, name: str, *args: object) -> str:
+    """How the statement was carried out with these arguments, once the session knows it."""
+    values = ", ".join(f"'{argument}'" for argument in args)
+    await connection.fetch(QUERIES["look_up"])
+    await connection.execute(f"prepare known as {QUERIES[name]}")
+    for _ in range(6):  # from then on PostgreSQL may settle on the generic plan
+        rows = await connection.fetch(f"explain (analyze, timing off) execute known({values})")
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+async def test_plain_plans(plain: Any, name: str) -> None:
+    """On a session without a worker's settings too, the generic plan of what `crawl run` asks reads no big table whole."""
+    text = await plan(plain, name)
+
+    assert re.findall(r"Seq Scan on (urls|pages|fetches)(_\w+)?\b", text) == [], text
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("crawl_busy", (2, "5 minutes")), ("crawl_busy", (2, "0 s")), ("finish", (2,))]
+)
+async def test_questions_are_cheap(plain: Any, name: str, args: tuple[object, ...]) -> None:
+    """What `crawl run` asks time and again looks at few rows, also when nothing is open and the statistics are old."""
+    await plain.execute("update urls set open = false, due_at = null where crawl_id = 2")
+    text = await actual(plain, name, *args)
+
+    assert re.findall(r"Seq Scan on urls", text) == [], text
+
+
+async def test_a_young_table_grows(database: Database) -> None:
+    """A session that prepared its statements on empty tables still looks up by index when they have grown."""
+    heart = Frontiers(database)
+    crawl = await heart.crawl(*(f"https://a.example/{n}" for n in range(10)))
+    for _ in range(7):
+        await heart.take()
+        await database.script("update domains set ready_at = now()")
+    new = await heart.seed(crawl, *(f"https://a.example/{n}" for n in range(3000)))
+    turns = await heart.take(most=10)
+
+    assert new == 2990
+    assert len(turns["a.example"][1]) == 10

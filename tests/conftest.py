@@ -1,0 +1,121 @@
+"""A real PostgreSQL for the session, and a fresh copy of a migrated database for every test that asks for one.
+
+    session:  embedded server ──► database "template", migrated
+    test:     create database ... template "template" ──► dsn ──► database
+
+`CRAWL_TEST_POSTGRES_BIN` names the folder of the PostgreSQL to test with, instead of the wheel's.
+"""
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import pytest
+
+from crawler.adapters.embedded import EmbeddedPostgres
+from crawler.adapters.migrations import migrate
+from crawler.adapters.postgres import Database
+
+T = TypeVar("T")
+
+HASTE: Final = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "128MB",
+    "autovacuum_naptime": "5s",
+}
+"""Nothing here has to outlive a power cut."""
+TEMPLATE: Final = "template_of_tests"
+
+
+class Server:
+    """The session's PostgreSQL, talked to from a thread with a loop of its own: the tests' loops come and go."""
+
+    def __init__(self, folder: Path, bin_dir: Path | None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="test-postgres")
+        self._thread.start()
+        self._numbers = itertools.count()
+        try:
+            self._postgres = self.do(EmbeddedPostgres.open(folder, bin_dir=bin_dir, settings=HASTE))
+            self._admin = self.do(asyncpg.connect(self._postgres.dsn))
+            self._sql(f"create database {TEMPLATE}")
+            self.do(self._migrate())
+        except BaseException:
+            self._end()
+            raise
+
+    def dsn(self, name: str) -> str:
+        """Where a database of this server is."""
+        return self._postgres.dsn.replace("/crawl?", f"/{name}?")
+
+    def clone(self) -> str:
+        """The name of a new database, like the template."""
+        name = f"test_{next(self._numbers)}"
+        self._sql(f"create database {name} template {TEMPLATE} strategy file_copy")
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is still connected to it."""
+        self._sql(f"drop database {name} with (force)")
+
+    def close(self) -> None:
+        """Stop the server and the thread."""
+        try:
+            self.do(self._admin.close())
+            self.do(self._postgres.close())
+        finally:
+            self._end()
+
+    async def _migrate(self) -> None:
+        async with await Database.open(self.dsn(TEMPLATE), size=1) as database:
+            await migrate(database)
+
+    def _sql(self, text: str) -> None:
+        self.do(self._admin.execute(text))
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something in the thread, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The session's PostgreSQL."""
+    folder = Path(tempfile.mkdtemp(prefix="fc-"))
+    chosen = os.environ.get("CRAWL_TEST_POSTGRES_BIN")
+    try:
+        server = Server(folder / "data", Path(chosen) if chosen else None)
+        try:
+            yield server
+        finally:
+            server.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def dsn(server: Server) -> Iterator[str]:
+    """A migrated database of the test's own: where it is."""
+    name = server.clone()
+    yield server.dsn(name)
+    server.drop(name)
+
+
+@pytest.fixture
+async def database(dsn: str) -> AsyncIterator[Database]:
+    """A migrated database of the test's own, opened as a worker opens it."""
+    async with await Database.open(dsn, size=6, lookups=True) as database:
+        yield database
