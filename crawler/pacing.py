@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 class Slot:
-    """Waits out the pause after its own last answer. All times are of `time.monotonic`, in seconds: the event loop's own
-    clock stands still while it works.
+    """Waits out the pause after its own last answer.
 
+    All times are of `time.monotonic`, in seconds: the event loop's own clock stands still while it works.
     The pause is asked for anew each time: the answer may have been the robots.txt that makes it longer.
     """
 

@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+from tests.system.web import page, serving
+
 ROOT: Final = Path(__file__).parents[2]
 SOURCES: Final = ("crawler", "scheduler", "migrations", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
 
@@ -90,3 +92,26 @@ def test_the_installed_program_runs_anywhere(installed: Path, tmp_path: Path) ->
     assert run(installed / "crawl", "--version", cwd=tmp_path).startswith("faircrawl ")
     assert len(migrations) == len(list((ROOT / "migrations").glob("*.sql")))
     assert str(ROOT) not in "".join(migrations)
+
+
+def test_the_wheel_crawls(installed: Path, tmp_path: Path) -> None:
+    """What the wheel installs crawls a site into a database of its own, and exports it."""
+    site = {"/": page("start", "/a"), "/a": page("a")}
+    with serving({"127.0.0.1": site}) as web:
+        seed = f"http://127.0.0.1:{web.port}/"
+        here = ("--data", str(tmp_path / "data"))
+        told = run(
+            installed / "crawl",
+            "run",
+            seed,
+            "--allow-net",
+            "127.0.0.0/8",
+            "--delay",
+            "0",
+            *here,
+            cwd=tmp_path,
+        )
+        lines = run(installed / "crawl", "export", "127.0.0.1", *here, cwd=tmp_path).splitlines()
+
+    assert told.startswith("done: 2 pages stored in crawl 127.0.0.1")
+    assert len(lines) == 2

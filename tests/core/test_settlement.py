@@ -1,0 +1,97 @@
+"""What a visit means: laws over every outcome."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.core.model import REFUSED, Outcome, Settlement
+from crawler.core.retry import patience
+from crawler.core.settlement import settle
+
+WELL = frozenset({Outcome.OK, Outcome.NOT_MODIFIED, Outcome.REDIRECT})
+FAILED = frozenset(Outcome) - WELL - REFUSED
+SECONDS = st.floats(0, 1e7)
+
+
+@st.composite
+def settlements(draw: st.DrawFn, outcomes: frozenset[Outcome] = frozenset(Outcome)) -> tuple[dict[str, object], Settlement]:
+    """What was known, and what was decided."""
+    known = {
+        "outcome": draw(st.sampled_from(sorted(outcomes))),
+        "status": draw(st.none() | st.integers(100, 999)),
+        "attempts": draw(st.integers(0, 20)),
+        "jitter": draw(st.floats(0, 1)),
+        "revisit": draw(st.none() | SECONDS),
+        "detail": draw(st.text(max_size=5)),
+        "domain_wait": draw(SECONDS),
+        "robots_ask_in": draw(st.none() | SECONDS),
+    }
+    return known, settle(known["outcome"], **{name: value for name, value in known.items() if name != "outcome"})  # type: ignore[arg-type]  # of mixed types
+
+
+@given(settlements())
+def test_open_is_due(case: tuple[dict[str, object], Settlement]) -> None:
+    """A URL that stays open has a next visit, in a finite time that is not past."""
+    _, settlement = case
+
+    assert settlement.due_in is not None or not settlement.open
+    assert settlement.due_in is None or (settlement.due_in >= 0 and math.isfinite(settlement.due_in))
+
+
+@given(settlements())
+def test_says_what_happened(case: tuple[dict[str, object], Settlement]) -> None:
+    """The outcome and its detail are kept as they came."""
+    known, settlement = case
+
+    assert (settlement.outcome, settlement.detail) == (known["outcome"], known["detail"])
+
+
+@given(settlements(WELL))
+def test_success(case: tuple[dict[str, object], Settlement]) -> None:
+    """A success is final, forgets the failures before it, and comes again by the revisit policy alone."""
+    known, settlement = case
+
+    assert (settlement.open, settlement.attempts, settlement.due_in) == (False, 0, known["revisit"])
+
+
+@given(settlements(FAILED))
+def test_failure(case: tuple[dict[str, object], Settlement]) -> None:
+    """A failure adds one to those in a row, and is final exactly when patience is out or the page is gone."""
+    known, settlement = case
+    row = patience(settlement.outcome, known["status"])  # type: ignore[arg-type]  # a status
+    again = row is not None and settlement.attempts < row.tries
+
+    assert settlement.attempts == int(str(known["attempts"])) + 1
+    assert (settlement.due_in is not None) == again
+    assert settlement.open == (again and settlement.outcome is not Outcome.GONE)
+
+
+@given(settlements(FAILED))
+def test_patience_ends(case: tuple[dict[str, object], Settlement]) -> None:
+    """However it fails, a URL that fails for ever is given up after ten tries."""
+    _, settlement = case
+
+    assert settlement.attempts < 10 or (settlement.due_in is None and not settlement.open)
+
+
+@given(settlements(REFUSED))
+def test_refusal(case: tuple[dict[str, object], Settlement]) -> None:
+    """What we refused is never due by the clock, but for rules that could not be read: then when they are asked again."""
+    known, settlement = case
+    ask_in = known["robots_ask_in"] if settlement.outcome is Outcome.ROBOTS_REFUSED else None
+
+    assert (settlement.due_in, settlement.open, settlement.attempts) == (ask_in, ask_in is not None, 0)
+
+
+@pytest.mark.parametrize("wait", [0.0, 5.0, 86400.0])
+def test_throttled(wait: float) -> None:
+    """A throttled URL comes again when its domain may, and the tenth time not at all."""
+    tries = [
+        settle(Outcome.THROTTLED, status=429, attempts=n, jitter=0.5, revisit=None, domain_wait=wait)
+        for n in range(10)
+    ]
+
+    assert [t.due_in for t in tries] == [wait] * 9 + [None]
+    assert [t.open for t in tries] == [True] * 9 + [False]
