@@ -6,7 +6,6 @@ origin/robots.txt ──redirect──► same domain: after the pause, in the s
 """
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -55,10 +54,8 @@ class RobotsAsker:
             if domain_of(url) == home:
                 if not await slot.rest(until):
                     return None
-                try:
+                with slot.request():
                     answer = await self._get(url, user_agent)
-                finally:
-                    slot.answered(time.monotonic())
             else:
                 answer = await self._get_elsewhere(url, user_agent)
             if answer.outcome is not Outcome.REDIRECT:

@@ -18,9 +18,9 @@ from crawler.core.model import Crawl, CrawlState
 from crawler.core.scope import scope_key
 from crawler.opening import Opened
 from crawler.processes import Child, open_worker
+from crawler.progress import Progress, together, waits_for
 from crawler.seeds import links
 from crawler.settings import Settings
-from crawler.worker import Progress, Worker
 
 SEEDS_AT_ONCE: Final = 1000
 LOOK: Final = 0.2
@@ -58,7 +58,8 @@ async def crawl(
     seeds: Sequence[str],
     *,
     stop: asyncio.Event,
-    tell: Callable[[Progress], None],
+    hurry: asyncio.Event,
+    tell: Callable[[Progress, Sequence[Any]], None],
 ) -> Summary:
     """Make or resume the crawl, and work until it has nothing left to do.
 
@@ -76,10 +77,12 @@ async def crawl(
     if not is_new:
         await crawls.start(found.crawl_id)
     began = time.time()
-    last = Progress(0, 0, 0, 0, 0.0, 0.0)
+    last = Progress()
     if await crawls.busy(found.crawl_id, settings.run_patience):
-        async with _workers(settings, opened.dsn) as progress:
-            await _until_done(crawls, found.crawl_id, settings.run_patience, stop, lambda: tell(progress()))
+        async with _workers(settings, opened.dsn, hurry) as progress:
+            await _until_done(
+                crawls, found.crawl_id, settings.run_patience, stop=stop, progress=progress, tell=tell
+            )
         last = progress()
     interrupted = stop.is_set()
     await crawls.finish(found.crawl_id)
@@ -100,15 +103,24 @@ async def crawl(
 
 
 async def _until_done(
-    crawls: Crawls, crawl_id: int, patience: float, stop: asyncio.Event, tell: Callable[[], None]
+    crawls: Crawls,
+    crawl_id: int,
+    patience: float,
+    *,
+    stop: asyncio.Event,
+    progress: Callable[[], Progress],
+    tell: Callable[[Progress, Sequence[Any]], None],
 ) -> None:
     clock = asyncio.get_running_loop().time
-    pause = LOOK
+    dear_until = 0.0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(LOOK):
                 await stop.wait()
-        tell()
+        now = progress()
+        if clock() < dear_until and waits_for(now):
+            tell(now, ())
+            continue
         began = clock()
         try:
             crawl_now = await crawls.by_id(crawl_id)
@@ -116,25 +128,28 @@ async def _until_done(
                 return
             if not await crawls.busy(crawl_id, patience):
                 return
+            tell(now, () if waits_for(now) else await crawls.waiting(crawl_id))
         except DatabaseBusyError:
             continue
-        pause = min(LONGEST, max(LOOK, DEAREST * (clock() - began)))
+        dear_until = clock() + min(LONGEST, DEAREST * (clock() - began))
 
 
 @contextlib.asynccontextmanager
-async def _workers(settings: Settings, dsn: str) -> AsyncIterator[Callable[[], Progress]]:
+async def _workers(
+    settings: Settings, dsn: str, hurry: asyncio.Event
+) -> AsyncIterator[Callable[[], Progress]]:
     """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled."""
     done = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         if settings.processes == 1:
-            worker: Worker = await stack.enter_async_context(open_worker(settings, dsn))
-            runs, progress = [worker.run(done)], worker.progress
+            worker = await stack.enter_async_context(open_worker(settings, dsn))
+            runs, progress = [worker.run(done, hurry)], worker.progress
         else:
             children = [Child(settings, dsn) for _ in range(settings.processes)]
-            runs = [child.run(done) for child in children]
+            runs = [child.run(done, hurry) for child in children]
 
             def progress() -> Progress:
-                return _sum([child.progress for child in children])
+                return together([child.progress for child in children])
 
         async with asyncio.TaskGroup() as tasks:
             for run in runs:
@@ -143,14 +158,3 @@ async def _workers(settings: Settings, dsn: str) -> AsyncIterator[Callable[[], P
                 yield progress
             finally:
                 done.set()
-
-
-def _sum(parts: Sequence[Progress]) -> Progress:
-    return Progress(
-        sum(p.pages for p in parts),
-        sum(p.visits for p in parts),
-        sum(p.wire_bytes for p in parts),
-        sum(p.active for p in parts),
-        max((p.last_commit for p in parts), default=0.0),
-        sum(p.cpu_seconds for p in parts),
-    )

@@ -3,40 +3,54 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class Slot:
     """Waits out the pause after its own last answer.
 
     All times are of `time.monotonic`, in seconds: the event loop's own clock stands still while it works.
+    *last* is when the domain may have been asked last, None if long ago.
     The pause is asked for anew each time: the answer may have been the robots.txt that makes it longer.
     """
 
     def __init__(
-        self, number: int, start_at: float, *, delay: Callable[[], float], stopped: asyncio.Event
+        self, number: int, last: float | None, *, delay: Callable[[], float], stopped: asyncio.Event
     ) -> None:
         self.number = number
-        self._start_at = start_at
-        self._last: float | None = None
+        self.asking = False
+        """A request is open."""
+        self.resting = False
+        """A pause is being waited out."""
+        self._last = last
         self._delay = delay
         self._stopped = stopped
 
     @property
     def ready_at(self) -> float:
         """When the next request may begin."""
-        return self._start_at if self._last is None else max(self._start_at, self._last + self._delay())
+        return 0.0 if self._last is None else self._last + self._delay()
 
     async def rest(self, until: float) -> bool:
         """Wait until the pause is over; False at once if that is after *until*, or as soon as the turn is to stop."""
         if self.ready_at > until:
             return False
-        while not self._stopped.is_set() and (left := self.ready_at - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await self._stopped.wait()
+        self.resting = True
+        try:
+            while not self._stopped.is_set() and (left := self.ready_at - time.monotonic()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._stopped.wait()
+        finally:
+            self.resting = False
         return not self._stopped.is_set()
 
-    def answered(self, ended: float) -> None:
-        """The last request ended then."""
-        self._last = ended
+    @contextlib.contextmanager
+    def request(self) -> Iterator[None]:
+        """Make a request inside: the pause begins when it ends, however it ends."""
+        self.asking = True
+        try:
+            yield
+        finally:
+            self.asking = False
+            self._last = time.monotonic()

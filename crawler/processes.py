@@ -14,7 +14,9 @@ import os
 import pickle
 import signal
 import sys
-from dataclasses import asdict
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict, replace
 from typing import Final
 
 import msgspec
@@ -23,21 +25,25 @@ import uvloop
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
 from crawler.core.errors import FaircrawlError, leaves
+from crawler.progress import Progress, together
 from crawler.settings import Settings
 from crawler.telemetry import configure
-from crawler.worker import Progress, Worker
+from crawler.worker import Worker
 
 POOL: Final = 6
 """Connections of a worker to the database, besides those that listen."""
 REPORT: Final = 0.5
-NONE_YET: Final = Progress(0, 0, 0, 0, 0.0, 0.0)
+SHORT_LIFE: Final = 10.0
+SHORT_LIVES: Final = 5
+"""So many processes in a row that live shorter than that: something is wrong that a new one will not mend."""
 
 
 @contextlib.asynccontextmanager
-async def open_worker(settings: Settings, dsn: str):  # type: ignore[no-untyped-def] # noqa: ANN201 - an async generator of Worker
+async def open_worker(settings: Settings, dsn: str) -> AsyncIterator[Worker]:
     """A worker on the PostgreSQL queue."""
     async with await Database.open(dsn, size=POOL, lookups=True) as database:
-        yield Worker(settings, database, PostgresQueue(database))
+        same = settings.database_url is None  # a data folder is of this machine
+        yield Worker(settings, database, PostgresQueue(database), same_machine=same)
 
 
 class Child:
@@ -45,68 +51,77 @@ class Child:
 
     def __init__(self, settings: Settings, dsn: str) -> None:
         self._hello = pickle.dumps((settings, dsn))
-        self._process: asyncio.subprocess.Process | None = None
-        self._before = NONE_YET
-        self._now = NONE_YET
+        self._before = Progress()
+        self._now = Progress()
 
     @property
     def progress(self) -> Progress:
         """All that this child and those it replaced have done."""
-        before, now = self._before, self._now
-        return Progress(
-            before.pages + now.pages,
-            before.visits + now.visits,
-            before.wire_bytes + now.wire_bytes,
-            now.active,
-            max(before.last_commit, now.last_commit),
-            before.cpu_seconds + now.cpu_seconds,
-        )
+        return together([self._before, self._now])
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Keep a worker process alive until *stop*, then wait for its clean end."""
+    async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+        """Keep a worker process alive until *stop*, then wait for its end; once *hurry* is set, it cuts its open requests.
+
+        Raises:
+            FaircrawlError: worker processes die as soon as they begin.
+        """
+        short_lives = 0
         while not stop.is_set():
-            self._before, self._now = self.progress, NONE_YET
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "crawler.processes",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
+            ended = self.progress
+            self._before = replace(
+                ended, active=0, open_requests=0, lookups=0, rest=None, unwritten=0, away=False
             )
-            try:
-                await self._attend(process, stop)
-            finally:
-                if process.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        process.kill()
-                    await process.wait()
+            self._now = Progress()
+            began = time.monotonic()
+            await self._live(stop, hurry)
+            short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE else 0
+            if short_lives >= SHORT_LIVES and not stop.is_set():
+                raise FaircrawlError(
+                    f"{SHORT_LIVES} worker processes in a row died within {SHORT_LIFE:.0f} s: see above"
+                )
 
-    async def _attend(self, process: asyncio.subprocess.Process, stop: asyncio.Event) -> None:
+    async def _live(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "crawler.processes",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:
             raise AssertionError(process)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            stdin.write(len(self._hello).to_bytes(4, "big") + self._hello)
-            await stdin.drain()
         stopper = asyncio.create_task(stop.wait())
         stopper.add_done_callback(lambda _: stdin.close())
+        hurrier = asyncio.create_task(hurry.wait())
+        hurrier.add_done_callback(lambda done: done.cancelled() or _terminate(process))
         try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                stdin.write(len(self._hello).to_bytes(4, "big") + self._hello)
+                await stdin.drain()
             while line := await stdout.readline():
                 self._now = msgspec.json.decode(line, type=Progress)
             await process.wait()
         finally:
             stopper.cancel()
-        if process.returncode and not stop.is_set():
-            await asyncio.sleep(1.0)
+            hurrier.cancel()
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+
+
+def _terminate(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
 
 
 async def _serve() -> None:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(
-        signal.SIGINT, lambda: None
-    )  # the terminal's Ctrl-C is for the parent, who tells us
+    loop.add_signal_handler(signal.SIGTERM, lambda: (hurry if stop.is_set() else stop).set())
+    # The terminal's Ctrl-C is for the parent, who tells us.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     size = int.from_bytes(await reader.readexactly(4), "big")
@@ -124,7 +139,7 @@ async def _serve() -> None:
 
     async with open_worker(settings, dsn) as worker, asyncio.TaskGroup() as tasks:
         extra = [tasks.create_task(until_parent_ends()), tasks.create_task(report(worker))]
-        await worker.run(stop)
+        await worker.run(stop, hurry)
         for task in extra:
             task.cancel()
         with contextlib.suppress(BrokenPipeError):

@@ -10,6 +10,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -53,6 +54,10 @@ class Recorder:
         """Newly stored pages."""
         self.visits = 0
         self.wire_bytes = 0
+        self.outcomes = Counter[str]()
+        """Visits by outcome."""
+        self.away = False
+        """The database does not answer."""
         self.last_commit = 0.0
         """``time.time`` of the last commit that had visits."""
 
@@ -119,6 +124,7 @@ class Recorder:
             self._releases[:0] = releases
             raise
         self._bytes -= sum(map(_weight, visits))
+        self.away = False
         self._room.set()
         self._tell(visits, releases, recorded)
 
@@ -136,6 +142,7 @@ class Recorder:
     ) -> None:
         for visit in recorded.written:  # a visit that was left out has put no link on the frontier
             self._crawls.saw(visit.links)
+            self.outcomes[visit.settlement.outcome] += 1
         for visit in visits:
             if visit.answer is not None:
                 self.visits += 1
@@ -168,6 +175,7 @@ class Recorder:
             except DatabaseBusyError:
                 pass
             except DatabaseUnavailableError:
+                self.away = True
                 away_since = away_since or clock()
                 if clock() - away_since > self._patience:
                     raise

@@ -77,8 +77,8 @@ class TurnVisit:
         self._condemned = Condemnations()
         self._robots_delay: float | None = None
         self._pace = self._new_pace()
-        # After a lost turn nobody knows when its last request was: a whole pause first.
-        self._start_at = time.monotonic() + (max(self._pace.delay, accepted.delay) if accepted.lost else 0.0)
+        # After a lost turn nobody knows when its last request was: it may have been just now.
+        self._last = time.monotonic() if accepted.lost else None
         self._slots = [self._slot(0)]
         self._work: asyncio.Task[None] | None = None
         self._wait = 0.0
@@ -98,6 +98,17 @@ class TurnVisit:
             if not self._cut:
                 raise
         await self._tools.recorder.release(self._release())
+
+    @property
+    def open_requests(self) -> int:
+        """Requests that are open now."""
+        return sum(slot.asking for slot in self._slots)
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds until the first of the pauses being waited out is over; None: there is none."""
+        ready = [slot.ready_at for slot in self._slots if slot.resting]
+        return min(ready) - time.monotonic() if ready else None
 
     def stop(self) -> None:
         """Begin no more requests; open ones may end."""
@@ -147,15 +158,13 @@ class TurnVisit:
             return True
         if not await slot.rest(self._until) or not self._may_go_on(item):
             return False
-        try:
+        with slot.request():
             answer = await self._tools.web.get(
                 item.url,
                 user_agent=user_agent,
                 accept_type=_may_store,
                 deadline=asyncio.get_running_loop().time() + self._lease.left(),
             )
-        finally:
-            slot.answered(time.monotonic())
         self._note(item.url, answer)
         self._throttled(answer)
         seen = await read(answer, item.url, parser=known.crawl.parser or self._tools.manners.parser)
@@ -259,7 +268,11 @@ class TurnVisit:
         self._stopped.set()
 
     def _slot(self, number: int) -> Slot:
-        return Slot(number, self._start_at, delay=lambda: self._pace.delay, stopped=self._stopped)
+        return Slot(number, self._last, delay=self._pause, stopped=self._stopped)
+
+    def _pause(self) -> float:
+        """Seconds between an answer and the next request; after a lost turn not less than the pause given before."""
+        return max(self._pace.delay, self._accepted.delay) if self._accepted.lost else self._pace.delay
 
     def _new_pace(self) -> Pace:
         manners, accepted = self._tools.manners, self._accepted

@@ -13,12 +13,9 @@ turns end by themselves.
 import asyncio
 import contextlib
 import os
-import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -31,6 +28,7 @@ from crawler.adapters.postgres import Database
 from crawler.adapters.recording import Recording
 from crawler.adapters.web import Limits, Web
 from crawler.asking import RobotsAsker
+from crawler.census import Identity
 from crawler.core import turns
 from crawler.core.addresses import AddressPolicy
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, FaircrawlError, MessageError
@@ -39,6 +37,7 @@ from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.guards import connections_within, raise_open_files
 from crawler.leases import Leases, boottime
 from crawler.ports import Delivery, Queue
+from crawler.progress import Progress
 from crawler.recorder import Recorder
 from crawler.rules import RulesBook
 from crawler.settings import Settings
@@ -52,24 +51,15 @@ HEARTBEAT: Final = 10.0
 COUNT_SLOTS: Final = 63
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a worker has done so far, and what it is doing."""
-
-    pages: int
-    visits: int
-    wire_bytes: int
-    active: int
-    """Turns at work."""
-    last_commit: float
-    cpu_seconds: float
-
-
 class Worker:
     """Fetches turns from a queue until told to stop."""
 
-    def __init__(self, settings: Settings, database: Database, queue: Queue) -> None:
-        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    def __init__(
+        self, settings: Settings, database: Database, queue: Queue, *, same_machine: bool = False
+    ) -> None:
+        self._identity = Identity.ours()
+        self._same_machine = same_machine
+        self.worker_id = f"{self._identity.host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._settings = settings
         self._database = database
         self._queue = queue
@@ -89,36 +79,46 @@ class Worker:
         self._offered: list[tuple[turns.Turn, Delivery]] = []
         self._something = asyncio.Event()
         self._active: dict[asyncio.Task[None], TurnVisit] = {}
-        self._stopping = False
+        self._resolver: Resolver | None = None
+        self._away = False
 
     def __repr__(self) -> str:
         return f"<Worker {self.worker_id}: {len(self._active)} turns>"
 
     def progress(self) -> Progress:
         """How far it has come."""
-        times, recorder = os.times(), self.recorder
+        times, recorder, visits = os.times(), self.recorder, self._active.values()
+        rests = [rest for visit in visits if (rest := visit.rest) is not None]
         return Progress(
-            recorder.pages,
-            recorder.visits,
-            recorder.wire_bytes,
-            len(self._active),
-            recorder.last_commit,
-            times.user + times.system,
+            pages=recorder.pages,
+            visits=recorder.visits,
+            wire_bytes=recorder.wire_bytes,
+            active=len(visits),
+            last_commit=recorder.last_commit,
+            cpu_seconds=times.user + times.system,
+            outcomes=dict(recorder.outcomes),
+            open_requests=sum(visit.open_requests for visit in visits),
+            lookups=0 if self._resolver is None else self._resolver.lookups,
+            rest=min(rests, default=None),
+            unwritten=recorder.waiting,
+            away=recorder.away or self._away,
         )
 
     def wake(self) -> None:
         """Something may be due: look now."""
         self._dispatcher.wake()
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Work until *stop* is set, and then until everything begun is on disk and given back.
+
+        Once *hurry* is set, open requests are cut.
 
         Raises:
             DatabaseUnavailableError: the database stayed away.
         """
         settings = self._settings
         slots = settings.domains_at_once
-        resolver = Resolver(
+        resolver = self._resolver = Resolver(
             servers=settings.dns_servers, timeout=settings.dns_timeout, hosts_file=settings.hosts_file
         )
         web = self._open_web(resolver)
@@ -134,6 +134,7 @@ class Worker:
         )
         self._tools = Tools(web, self._crawls, rules, asker, self.recorder, manners)
         await self._database.fetch("worker_here", *self._row(slots))
+        await self._free_dead()
         try:
             async with asyncio.TaskGroup() as tasks:
                 recording = tasks.create_task(self.recorder.run())
@@ -149,7 +150,7 @@ class Worker:
                     tasks.create_task(self._persist(lambda: self._accept_all(tasks))),
                 ]
                 await stop.wait()
-                await self._wind_down(intake)
+                await self._wind_down(intake, hurry)
                 for task in (*upkeep, recording):
                     task.cancel()
         finally:
@@ -158,8 +159,23 @@ class Worker:
             with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):
                 await self._database.fetch("worker_gone", self.worker_id)
 
-    async def _wind_down(self, intake: list[asyncio.Task[None]]) -> None:
-        self._stopping = True
+    async def _free_dead(self) -> None:
+        """Take over from workers that are certainly dead, without waiting for their leases to end."""
+        known = await self._database.fetch("workers_known")
+        dead = [
+            row["worker_id"]
+            for row in known
+            if Identity(row["host"], row["boot"], row["pid"], row["began"]).is_dead(
+                same_machine=self._same_machine
+            )
+        ]
+        if dead:
+            freed = await self._database.fetch("free_dead", dead)
+            log.warning("worker.buried", workers=len(dead), domains=len(freed))
+            for worker_id in dead:
+                await self._database.fetch("worker_gone", worker_id)
+
+    async def _wind_down(self, intake: list[asyncio.Task[None]], hurry: asyncio.Event) -> None:
         for task in intake:
             task.cancel()
         await asyncio.wait(intake)
@@ -168,7 +184,13 @@ class Worker:
         for visit in self._active.values():
             visit.stop()
         if self._active:
-            await asyncio.wait(self._active, timeout=self._settings.grace)
+            cut = asyncio.create_task(hurry.wait())
+            ended = asyncio.ensure_future(asyncio.wait(self._active))
+            await asyncio.wait(
+                [ended, cut], timeout=self._settings.grace, return_when=asyncio.FIRST_COMPLETED
+            )
+            cut.cancel()
+            ended.cancel()
         for visit in self._active.values():
             visit.cut()
         if self._active:
@@ -262,6 +284,7 @@ class Worker:
         made: datetime | None = None
         while True:
             await self._database.fetch("worker_here", *self._row(self._settings.domains_at_once))
+            self._away = False
             today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             if made != today:
                 await make_partitions(self._database, today)
@@ -269,7 +292,8 @@ class Worker:
             await asyncio.sleep(HEARTBEAT)
 
     def _row(self, slots: int) -> tuple[object, ...]:
-        return self.worker_id, socket.gethostname(), boot_id(), os.getpid(), __version__, slots
+        own = self._identity
+        return self.worker_id, own.host, own.boot, own.pid, own.began, __version__, slots
 
     async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work* for ever: again when the database was busy or away, unless it stays away."""
@@ -282,6 +306,7 @@ class Worker:
             except DatabaseBusyError:
                 pass
             except DatabaseUnavailableError:
+                self._away = True
                 if away_since is None or clock() - began > AWAY:
                     away_since = clock()
                 if clock() - away_since > AWAY:
@@ -291,13 +316,6 @@ class Worker:
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-def boot_id() -> str:
-    """This boot of this machine."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return ""
 
 
 async def make_partitions(database: Database, today: datetime, days: int = 3) -> None:

@@ -174,8 +174,9 @@ create table fetches_rest partition of fetches default;  -- the net below the da
 create table workers (
   worker_id  text not null,
   host       text not null,
-  boot       text not null,                              -- of that host; with pid tells whether it is certainly dead
+  boot       text not null,                              -- of that host; with the next two tells whether it is certainly dead
   pid        int not null,
+  began      bigint not null default 0,                      -- clock ticks from the boot to its start
   version    text not null,
   slots      int not null,
   started_at timestamptz not null default now(),

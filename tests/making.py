@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -152,6 +152,13 @@ async def blocked(database: Database, how_many: int = 1) -> None:
     async with asyncio.timeout(20):
         while await database.ask(sql) < how_many:  # noqa: ASYNC110 - a lock in the server sets no event here
             await asyncio.sleep(0.005)
+
+
+async def until(fact: Callable[[], Awaitable[object]]) -> None:
+    """Return when that is so: it is in the database, which sets no event here."""
+    async with asyncio.timeout(15):
+        while not await fact():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
 
 
 async def cut(database: Database, doing: str = "%") -> int:

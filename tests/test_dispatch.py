@@ -15,7 +15,7 @@ from crawler.core.errors import DatabaseUnavailableError
 from crawler.core.turns import Turn, decode
 from crawler.core.urls import domain_id
 from crawler.dispatch import LEAST_HIGH_WATER, MOST_URLS, Dispatcher, TurnSizes
-from tests.making import QUEUE_LEASE, Frontiers, blocked, row, rows, slow
+from tests.making import QUEUE_LEASE, Frontiers, blocked, row, rows, slow, until
 
 A = "https://a.example/"
 SIZES = TurnSizes(turn_seconds=60.0, per_domain=1)
@@ -179,15 +179,11 @@ async def test_woken(bench: Bench) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     bench.dispatcher.wake()
-    async with asyncio.timeout(10):
-        while not await bench.messages():
-            await asyncio.sleep(0.005)
+    await until(bench.messages)
     first = loop.time() - began
     await bench.lose()
     bench.dispatcher.wake()
-    async with asyncio.timeout(10):
-        while not await bench.messages():
-            await asyncio.sleep(0.005)
+    await until(bench.messages)
     running.cancel()
     await asyncio.wait([running])
 
@@ -201,7 +197,11 @@ def dispatched(lost: int, delay: float, concurrency: int | None) -> Dispatched:
 
 
 @given(
-    st.integers(0, 9), st.floats(0, 1e5), st.none() | st.integers(1, 50), st.floats(1, 600), st.integers(1, 20)
+    st.integers(0, 9),
+    st.just(0.0) | st.floats(1e-3, 1e5),
+    st.none() | st.integers(1, 50),
+    st.floats(1, 600),
+    st.integers(1, 20),
 )
 def test_turn_sizes(lost: int, delay: float, concurrency: int | None, seconds: float, slots: int) -> None:
     """A turn takes at least one URL, at most 500, and no more than its slots can ask for; after a loss, one."""
@@ -214,7 +214,8 @@ def test_turn_sizes(lost: int, delay: float, concurrency: int | None, seconds: f
 
 
 @pytest.mark.parametrize(
-    ("delay", "concurrency", "most"), [(1, None, 60), (0, None, 500), (7, None, 9), (600, None, 1), (10, 4, 24)]
+    ("delay", "concurrency", "most"),
+    [(1, None, 60), (0, None, 500), (7, None, 9), (600, None, 1), (10, 4, 24)],
 )
 def test_turn_size(delay: float, concurrency: int | None, most: int) -> None:
     """A turn takes as many URLs as can be asked for in its time, by each of its slots."""

@@ -14,6 +14,7 @@ from crawler.adapters.recording import Recorded, Recording
 from crawler.core.errors import DatabaseUnavailableError
 from crawler.core.model import Release, Visit
 from crawler.core.moments import NEVER
+from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id
 from crawler.crawlbook import CrawlBook
 from crawler.recorder import VISIT_BYTES, Recorder, _weight
@@ -80,7 +81,8 @@ class Bench:
         """Record while the `async with` lasts."""
         task = asyncio.create_task(self.recorder.run())
         try:
-            yield task
+            async with asyncio.timeout(20):
+                yield task
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -193,7 +195,9 @@ async def test_seen_when_committed(database: Database) -> None:
         early = [found.url in bench.crawls._known[bench.crawl].seen for found in links]
         await bench.recorder.release(release("a.example", turn))
     seen = [found.url in bench.crawls._known[bench.crawl].seen for found in links]
-    stored = await database.ask("select array_agg(url) from urls where url like '%kept' or url like '%left out'")
+    stored = await database.ask(
+        "select array_agg(url) from urls where url like '%kept' or url like '%left out'"
+    )
 
     assert early == [False, False]
     assert seen == [True, False]
@@ -232,7 +236,8 @@ async def test_database_away(database: Database) -> None:
     waiting = [asyncio.create_task(bench.recorder.release(release("a.example", turn))) for _ in range(2)]
     await bench.recording.began.wait()
     waiting.append(asyncio.create_task(bench.recorder.release(release("a.example", turn))))
-    results = await asyncio.gather(task, *waiting, return_exceptions=True)
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(task, *waiting, return_exceptions=True)
 
     assert [type(result) for result in results] == [DatabaseUnavailableError] * 4
 
@@ -262,7 +267,5 @@ def test_weight(weight: int) -> None:
 
 def visit_of(weight: int) -> Visit:
     """A visit whose packed body has that many bytes."""
-    from crawler.core.turns import TurnUrl  # noqa: PLC0415 - a row for this alone
-
     row = TurnUrl(1, b"h", A, 0, 0, 0, 0, False, None)  # noqa: FBT003 - a row
     return replace(visit(row), compressed=b"x" * weight)

@@ -205,6 +205,11 @@ class Resolver:
             raise type(found)(*found.args)
         return found
 
+    @property
+    def lookups(self) -> int:
+        """Names being looked up now."""
+        return len(self._lookups)
+
     async def close(self) -> None:
         """Stop all lookups and the servers' threads."""
         lookups = list(self._lookups.values())

@@ -484,11 +484,24 @@ select d.domain_id from domains d
 where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name collate "C";
 
 -- name: worker_here
-insert into workers (worker_id, host, boot, pid, version, slots) values ($1, $2, $3, $4, $5, $6)
+insert into workers (worker_id, host, boot, pid, began, version, slots) values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (worker_id) do update set seen_at = now(), slots = excluded.slots;
 
 -- name: worker_gone
 delete from workers where worker_id = $1;
+
+-- name: workers_known
+select worker_id, host, boot, pid, began from workers;
+
+-- name: free_dead
+-- $1 workers that are certainly dead: their domains need not wait for the lease to end, but for one whole pause, since nobody knows
+-- when the last request was. The turn counts as lost.
+with mine as (
+  select domain_id from domains where holder = any($1::text[]) order by domain_id for no key update)
+update domains d
+set turn = d.turn + 1, holder = null, lost = d.lost + 1,
+    ready_at = least(d.ready_at, clock_timestamp() + greatest(d.delay, d.delay_by_hand))
+from mine where d.domain_id = mine.domain_id returning d.domain_id;
 
 -- name: workers_slots
 select coalesce(sum(slots), 0)::int from workers where seen_at > now() - interval '1 minute';

@@ -64,7 +64,12 @@ class PostgresQueue:
         """Hand out messages until cancelled; then what is still held goes back."""
         number = int(await self._database.ask("select nextval('consumers')"))
         consumer = _Consumer(
-            self._database, number, prefetch, deliver, self._orphans_every, self._orphaned_for
+            self._database,
+            number,
+            prefetch,
+            deliver,
+            orphans_every=self._orphans_every,
+            orphaned_for=self._orphaned_for,
         )
         self._consumers.add(consumer)
         try:
@@ -85,6 +90,7 @@ class _Consumer:
         number: int,
         prefetch: int,
         deliver: Callable[[Delivery], None],
+        *,
         orphans_every: float,
         orphaned_for: float,
     ) -> None:

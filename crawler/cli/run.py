@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from crawler.adapters.hosts import HostsFile
 from crawler.cli import FAILED, INTERRUPTED, Door
 from crawler.cli.options import DURATION, database_options, settings_from
 from crawler.cli.summary import as_dict, as_text
+from crawler.cli.telling import Teller, telling
 from crawler.core.addresses import AddressPolicy
 from crawler.core.model import Crawl, CrawlState, ScopeKind
 from crawler.core.scope import Scope
@@ -26,10 +27,9 @@ from crawler.opening import opened
 from crawler.seeds import Seeds, gather, refuse_private
 from crawler.settings import Settings
 from crawler.telemetry import configure
-from crawler.worker import Progress
 
-EVERY: Final = 10.0
-"""Seconds between lines of progress."""
+LAST_WORD: Final = 3.0
+"""Seconds that the second Ctrl-C leaves for writing down what was done."""
 MOST: Final = 2**31 - 1
 """What the database can count of depths, and of pages of one domain."""
 
@@ -84,6 +84,7 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="FILE",
     help="Write the pages to FILE as JSON lines in the end.",
 )
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @database_options
 @click.pass_context
@@ -120,7 +121,16 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     ).settings
     refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), HostsFile(settings.hosts_file))
     wish = _wish(given, seeds, settings)
-    return uvloop.run(_run(settings, wish, seeds, as_json=given["as_json"], export_file=given["export_file"]))
+    return uvloop.run(
+        _run(
+            settings,
+            wish,
+            seeds,
+            as_json=given["as_json"],
+            quiet=given["quiet"],
+            export_file=given["export_file"],
+        )
+    )
 
 
 def _wish(given: dict[str, Any], seeds: Seeds, settings: Settings) -> Wish:
@@ -150,14 +160,13 @@ def _wish(given: dict[str, Any], seeds: Seeds, settings: Settings) -> Wish:
 
 
 async def _run(
-    settings: Settings, wish: Wish, seeds: Seeds, *, as_json: bool, export_file: Path | None
+    settings: Settings, wish: Wish, seeds: Seeds, *, as_json: bool, quiet: bool, export_file: Path | None
 ) -> int:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop, hurry = asyncio.Event(), asyncio.Event()
     async with opened(settings) as place:
-        summary = await crawl(settings, place, wish, seeds.urls, stop=stop, tell=Teller(settings))
+        with telling(wish.name, quiet=quiet) as teller:
+            _heed_signals(stop, hurry, teller)
+            summary = await crawl(settings, place, wish, seeds.urls, stop=stop, hurry=hurry, tell=teller)
         if export_file is not None:
             await export_to(place.database, summary.crawl, export_file, bodies=False)
         option = place.option
@@ -169,28 +178,23 @@ async def _run(
     return _status(summary)
 
 
+def _heed_signals(stop: asyncio.Event, hurry: asyncio.Event, teller: Teller) -> None:
+    """The first Ctrl-C or SIGTERM lets open requests end, the second cuts them; should even that take long, we are gone."""
+    loop = asyncio.get_running_loop()
+
+    def heed() -> None:
+        if stop.is_set():
+            hurry.set()
+            loop.call_later(LAST_WORD, os._exit, INTERRUPTED)
+        else:
+            stop.set()
+            teller.stopping()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heed)
+
+
 def _status(summary: Summary) -> int:
     if summary.interrupted:
         return INTERRUPTED
     return 0 if summary.seeds_stored else FAILED
-
-
-class Teller:
-    """Says how far it has come, a line every ten seconds, on stderr."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._before = time.monotonic(), 0
-        self._processes = settings.processes
-
-    def __call__(self, progress: Progress) -> None:
-        """Called several times a second."""
-        now = time.monotonic()
-        then, pages = self._before
-        if now - then < EVERY:
-            return
-        self._before = now, progress.pages
-        rate = (progress.pages - pages) / (now - then)
-        click.echo(
-            f"crawl: {progress.pages} pages, {rate:.1f} pages/s, {progress.wire_bytes / 1e6:.1f} MB, {progress.active} domains active",
-            err=True,
-        )

@@ -17,25 +17,27 @@ from tests.making import Frontiers
 URLS: Final = 200_000
 DOMAINS: Final = 200
 FILL: Final = f"""
-set session_replication_role = replica;
+insert into crawls (name, scope, max_pages, max_pages_per_domain) values ('a', 'any', 1000000, 10000), ('b', 'any', null, null);
 insert into domains (domain_id, name, due_at) select n * 7919, n || '.example', now() - interval '1 h' from generate_series(1, {DOMAINS}) n;
 insert into urls (domain_id, crawl_id, url_hash, url, due_at, open, outcome, seed)
   select (1 + n % {DOMAINS}) * 7919, 1 + (n % 10 = 0)::int, decode(md5(n::text), 'hex'), 'https://x.example/' || n,
-    case when n % 4 = 0 then now() - interval '1 h' + n * interval '1 s' end, n % 4 = 0, case when n % 4 > 0 then 'ok' end, n % 1000 = 0
+    case when n % 4 = 0 then now() - interval '1 h' + n * interval '1 s' end, n % 4 = 0,
+    case when n % 4 > 0 then 'ok' end, n % 1000 = 0
   from generate_series(1, {URLS}) n;
 insert into pages (domain_id, crawl_id, url_hash, first_at, fetched_at, outcome, status)
   select domain_id, crawl_id, url_hash, now(), now(), 'ok', 200 from urls where outcome = 'ok';
 insert into domain_pages select domain_id, crawl_id, count(*) from pages group by 1, 2;
 insert into fetches (at, domain_id, crawl_id, url_hash, outcome, worker)
   select fetched_at, domain_id, crawl_id, url_hash, outcome, 'w' from pages;
-insert into messages (queue, body, consumer) select 'crawl.turns', 'x', case when n % 2 = 0 then 1 end from generate_series(1, 2000) n;
+insert into messages (queue, body, consumer)
+  select 'crawl.turns', 'x', case when n % 2 = 0 then 1 end from generate_series(1, 2000) n;
 """
-WORKERS: Final = (
+WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     "dispatch turn_urls close_over_budget bury_urls give_back next_due accept claim renew record_bodies record_links record_settle"
     " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
     " robots_get robots_put robots_rearm"
-).split()  # fmt: skip
-OTHERS: Final = "rearm_seeds record_links touch seeds_stored seeds_failed".split()
+).split()
+OTHERS: Final = ("rearm_seeds", "record_links", "touch", "seeds_stored", "seeds_failed")
 LOOKED_UP: Final = ("crawl_busy", "finish")
 HUGE: Final = r"(urls|pages|fetches|domains|origins|bodies)(_\w+)?"
 
@@ -47,9 +49,6 @@ def filled(server: Server) -> Iterator[str]:
 
     async def fill() -> None:
         connection = await asyncpg.connect(server.dsn(name))
-        await connection.execute(
-            "insert into crawls (name, scope, max_pages, max_pages_per_domain) values ('a', 'any', 1000000, 10000), ('b', 'any', null, null)"
-        )
         await connection.execute(FILL)
         await connection.execute("vacuum analyze")
         await connection.close()

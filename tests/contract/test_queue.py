@@ -15,7 +15,7 @@ import pytest
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
 from crawler.ports import Delivery, Queue
-from tests.making import blocked, cut, rows
+from tests.making import blocked, cut, rows, until
 
 REPOSITORY: Final = Path(__file__).parents[2]
 VICTIM: Final = """
@@ -52,8 +52,8 @@ class Broker(Protocol):
     async def dead(self) -> list[tuple[bytes, str]]:
         """The dead letters with their reasons."""
 
-    async def left(self) -> int:
-        """How many messages there are, dead letters apart, whoever has them."""
+    async def empty(self) -> bool:
+        """Is there no message any more, dead letters apart, whoever has them?"""
 
     def victim(self) -> list[str]:
         """A command line: a program that consumes, prints what it gets, and settles nothing."""
@@ -101,9 +101,9 @@ class PostgresBroker:
         sql = "select body, reason from messages where queue = 'crawl.dead' order by message_id"
         return [(r["body"], r["reason"]) for r in await rows(self._database, sql)]
 
-    async def left(self) -> int:
-        """How many messages there are, dead letters apart, whoever has them."""
-        return int(await self._database.ask("select count(*) from messages where queue <> 'crawl.dead'"))
+    async def empty(self) -> bool:
+        """Is there no message any more, dead letters apart, whoever has them?"""
+        return not await self._database.ask("select count(*) from messages where queue <> 'crawl.dead'")
 
     def victim(self) -> list[str]:
         """A command line: a program that consumes, prints what it gets, and settles nothing."""
@@ -182,7 +182,7 @@ async def test_each_to_one(broker: Broker, client: Client) -> None:
 
     assert confirmed == [True] * 60
     assert sorted(seen) == sorted(bodies)
-    assert await broker.left() == 0
+    assert await broker.empty()
 
 
 async def test_prefetch(broker: Broker, client: Client) -> None:
@@ -285,12 +285,10 @@ async def test_five_deliveries(broker: Broker, client: Client) -> None:
     await client.queue.publish([b"harmless"])
     async with Consumer(await broker.client(), 1) as consumer:
         got = await consumer.take(1)
-        async with asyncio.timeout(10):
-            while not (dead := await broker.dead()):
-                await asyncio.sleep(0.02)
+        await until(broker.dead)
 
     assert got == [b"harmless"]
-    assert [body for body, _ in dead] == [b"deadly"]
+    assert [body for body, _ in await broker.dead()] == [b"deadly"]
 
 
 async def test_dead_letters(broker: Broker, client: Client) -> None:
@@ -307,7 +305,7 @@ async def test_dead_letters(broker: Broker, client: Client) -> None:
         (b"2", "never \ufffd sent"),
         (b"3", "not \ufffd understood"),
     ]
-    assert await broker.left() == 0
+    assert await broker.empty()
 
 
 async def test_cut(broker: Broker, client: Client) -> None:
@@ -324,9 +322,7 @@ async def test_cut(broker: Broker, client: Client) -> None:
             bodies.append(delivery.body)
         for delivery in had:
             delivery.ack()
-        async with asyncio.timeout(10):
-            while await broker.left():
-                await asyncio.sleep(0.02)
+        await until(broker.empty)
 
         assert Counter(bodies) == Counter([b"1", b"2", b"3", b"new 0", b"new 1", b"new 2"])
         assert (one.got, idle.got) == (6, 0)
@@ -345,8 +341,6 @@ async def test_lost_answer(broker: Broker, client: Client, dsn: str) -> None:
         await client.queue.publish([b"second"])
         second = await consumer.next()
         second.ack()
-        async with asyncio.timeout(10):
-            while await broker.left():
-                await asyncio.sleep(0.02)
+        await until(broker.empty)
 
         assert consumer.got == 2

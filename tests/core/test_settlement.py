@@ -1,6 +1,7 @@
 """What a visit means: laws over every outcome."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,9 +17,11 @@ SECONDS = st.floats(0, 1e7)
 
 
 @st.composite
-def settlements(draw: st.DrawFn, outcomes: frozenset[Outcome] = frozenset(Outcome)) -> tuple[dict[str, object], Settlement]:
+def settlements(
+    draw: st.DrawFn, outcomes: frozenset[Outcome] = frozenset(Outcome)
+) -> tuple[dict[str, Any], Settlement]:
     """What was known, and what was decided."""
-    known = {
+    known: dict[str, Any] = {
         "outcome": draw(st.sampled_from(sorted(outcomes))),
         "status": draw(st.none() | st.integers(100, 999)),
         "attempts": draw(st.integers(0, 20)),
@@ -28,11 +31,13 @@ def settlements(draw: st.DrawFn, outcomes: frozenset[Outcome] = frozenset(Outcom
         "domain_wait": draw(SECONDS),
         "robots_ask_in": draw(st.none() | SECONDS),
     }
-    return known, settle(known["outcome"], **{name: value for name, value in known.items() if name != "outcome"})  # type: ignore[arg-type]  # of mixed types
+    return known, settle(
+        known["outcome"], **{name: value for name, value in known.items() if name != "outcome"}
+    )
 
 
 @given(settlements())
-def test_open_is_due(case: tuple[dict[str, object], Settlement]) -> None:
+def test_open_is_due(case: tuple[dict[str, Any], Settlement]) -> None:
     """A URL that stays open has a next visit, in a finite time that is not past."""
     _, settlement = case
 
@@ -41,7 +46,7 @@ def test_open_is_due(case: tuple[dict[str, object], Settlement]) -> None:
 
 
 @given(settlements())
-def test_says_what_happened(case: tuple[dict[str, object], Settlement]) -> None:
+def test_says_what_happened(case: tuple[dict[str, Any], Settlement]) -> None:
     """The outcome and its detail are kept as they came."""
     known, settlement = case
 
@@ -49,7 +54,7 @@ def test_says_what_happened(case: tuple[dict[str, object], Settlement]) -> None:
 
 
 @given(settlements(WELL))
-def test_success(case: tuple[dict[str, object], Settlement]) -> None:
+def test_success(case: tuple[dict[str, Any], Settlement]) -> None:
     """A success is final, forgets the failures before it, and comes again by the revisit policy alone."""
     known, settlement = case
 
@@ -57,19 +62,19 @@ def test_success(case: tuple[dict[str, object], Settlement]) -> None:
 
 
 @given(settlements(FAILED))
-def test_failure(case: tuple[dict[str, object], Settlement]) -> None:
+def test_failure(case: tuple[dict[str, Any], Settlement]) -> None:
     """A failure adds one to those in a row, and is final exactly when patience is out or the page is gone."""
     known, settlement = case
-    row = patience(settlement.outcome, known["status"])  # type: ignore[arg-type]  # a status
+    row = patience(settlement.outcome, known["status"])
     again = row is not None and settlement.attempts < row.tries
 
-    assert settlement.attempts == int(str(known["attempts"])) + 1
+    assert settlement.attempts == known["attempts"] + 1
     assert (settlement.due_in is not None) == again
     assert settlement.open == (again and settlement.outcome is not Outcome.GONE)
 
 
 @given(settlements(FAILED))
-def test_patience_ends(case: tuple[dict[str, object], Settlement]) -> None:
+def test_patience_ends(case: tuple[dict[str, Any], Settlement]) -> None:
     """However it fails, a URL that fails for ever is given up after ten tries."""
     _, settlement = case
 
@@ -77,7 +82,7 @@ def test_patience_ends(case: tuple[dict[str, object], Settlement]) -> None:
 
 
 @given(settlements(REFUSED))
-def test_refusal(case: tuple[dict[str, object], Settlement]) -> None:
+def test_refusal(case: tuple[dict[str, Any], Settlement]) -> None:
     """What we refused is never due by the clock, but for rules that could not be read: then when they are asked again."""
     known, settlement = case
     ask_in = known["robots_ask_in"] if settlement.outcome is Outcome.ROBOTS_REFUSED else None

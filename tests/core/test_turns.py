@@ -64,7 +64,11 @@ def test_torn(turn: Turn, data: st.DataObject) -> None:
         decode(body[:kept])
 
 
-@given(st.recursive(st.none() | INT64 | TEXT | st.binary(), lambda inner: st.lists(inner, max_size=4), max_leaves=12))
+@given(
+    st.recursive(
+        st.none() | INT64 | TEXT | st.binary(), lambda inner: st.lists(inner, max_size=4), max_leaves=12
+    )
+)
 def test_other_shape(value: object) -> None:
     """A message of the right form and the wrong content is refused, also when its version is ours."""
     for body in (msgspec.msgpack.encode(value), msgspec.msgpack.encode([VERSION, value, value])):

@@ -1,0 +1,69 @@
+"""How far a run has come, and what it waits for."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a worker, or several together, have done so far, and what they are doing."""
+
+    pages: int = 0
+    """Newly stored."""
+    visits: int = 0
+    """Requests for pages that are written down."""
+    wire_bytes: int = 0
+    active: int = 0
+    """Turns at work: domains being visited."""
+    last_commit: float = 0.0
+    """``time.time`` of the last commit that had visits; 0: none yet."""
+    cpu_seconds: float = 0.0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    """Visits by outcome, in this run."""
+    open_requests: int = 0
+    lookups: int = 0
+    """Names being looked up."""
+    rest: float | None = None
+    """Seconds until the next pause is over; None: no turn is at rest."""
+    unwritten: int = 0
+    """Visits not on disk yet."""
+    away: bool = False
+    """The database does not answer."""
+
+
+def together(parts: Sequence[Progress]) -> Progress:
+    """Several workers as one."""
+    outcomes: Counter[str] = Counter()
+    for part in parts:
+        outcomes.update(part.outcomes)
+    rests = [part.rest for part in parts if part.rest is not None]
+    return Progress(
+        pages=sum(p.pages for p in parts),
+        visits=sum(p.visits for p in parts),
+        wire_bytes=sum(p.wire_bytes for p in parts),
+        active=sum(p.active for p in parts),
+        last_commit=max((p.last_commit for p in parts), default=0.0),
+        cpu_seconds=sum(p.cpu_seconds for p in parts),
+        outcomes=outcomes,
+        open_requests=sum(p.open_requests for p in parts),
+        lookups=sum(p.lookups for p in parts),
+        rest=min(rests, default=None),
+        unwritten=sum(p.unwritten for p in parts),
+        away=any(p.away for p in parts),
+    )
+
+
+def waits_for(progress: Progress) -> str:
+    """What holds a run up at the moment, in a few words; empty: nothing is at work, so ask the frontier."""
+    if progress.away:
+        return "database: it does not answer"
+    if progress.lookups and progress.lookups >= progress.open_requests:
+        return f"DNS: {progress.lookups} names asked for"
+    if progress.open_requests:
+        return f"sites: {progress.open_requests} requests open"
+    if progress.rest is not None:
+        return f"politeness: next request in {max(0.0, progress.rest):.1f} s"
+    if progress.unwritten:
+        return f"database: {progress.unwritten} visits to write"
+    return ""
