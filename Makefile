@@ -12,7 +12,7 @@ FOR_RUN := $(or $(wildcard $(FOR_DEV)),.venv/.ready-run-$(KEY))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl url check format fix lint types shape test coverage clean
+.PHONY: help setup crawl url demo check format fix lint types shape test crash coverage clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ setup: $(FOR_DEV) ## create .venv with everything to develop and test
 
 crawl: url $(FOR_RUN) ## crawl from a URL: make crawl URL=https://example.com/ ARGS="--max-pages 100"
 	@$(BIN)/crawl run "$$URL" $(ARGS)
+
+demo: $(FOR_RUN) ## crawl a small hostile web on this machine: half a minute, no network
+	@$(BIN)/crawl demo $(ARGS)
 
 url:
 	@test -n "$$URL" || { echo 'say what to crawl: make crawl URL=https://example.com/' >&2; exit 2; }
@@ -45,6 +48,9 @@ shape: $(FOR_DEV) ## which layer may import which
 
 test: $(FOR_DEV) ## all tests
 	$(BIN)/python -m pytest
+
+crash: $(FOR_DEV) ## kill a crawl at 200 random moments, and see that nothing is lost and nobody hurried
+	CRAWL_TEST_KILLS=200 $(BIN)/python -m pytest -q tests/system/test_crash.py
 
 coverage: $(FOR_DEV) ## all tests, and which branches they miss
 	$(BIN)/coverage run -m pytest

@@ -222,9 +222,9 @@ def _is_there(path: Path) -> bool:
 async def _database(settings: Settings) -> list[Finding]:
     named = settings.database_url
     try:
-        async with located(settings) as (dsn, place, _), await Database.open(dsn, size=1) as database:
+        async with located(settings) as place, await Database.open(place.dsn, size=1) as database:
             return [
-                Finding("database", Level.OK, f"{place if named is None else mask(named)} answers"),
+                Finding("database", Level.OK, f"{place.place if named is None else mask(named)} answers"),
                 *await _says_of_itself(database, settings),
             ]
     except DatabaseError as error:

@@ -28,6 +28,10 @@ class SeenUrls:
     def __contains__(self, url: str) -> bool:
         return url in self._young or url in self._old
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._young, self._old = set(), set()
+
     def add(self, url: str) -> None:
         """Remember a URL whose insertion has been committed."""
         self._young.add(url)
@@ -83,6 +87,19 @@ class CrawlBook:
             if (known := self._known.get(c)) is not None and known.crawl.max_pages is not None
         )
 
+    def metered(self, crawl_ids: Iterable[int]) -> frozenset[int]:
+        """Those of the crawls whose bytes are limited."""
+        return frozenset(
+            c
+            for c in crawl_ids
+            if (known := self._known.get(c)) is not None and known.crawl.max_bytes is not None
+        )
+
+    def forget(self) -> None:
+        """A domain was forgotten: what was seen of it may be found anew."""
+        for known in self._known.values():
+            known.seen.clear()
+
     def saw(self, links: Iterable[FoundLink]) -> None:
         """Their insertion has been committed."""
         for link in links:
@@ -91,7 +108,9 @@ class CrawlBook:
 
     async def adopt(self, crawl_id: int, url: str) -> None:
         """A seed has moved to *url*: it inherits the seedhood, and with it the scope."""
-        known = self._known[crawl_id]
+        known = self._known.get(crawl_id)
+        if known is None:  # deleted meanwhile
+            return
         if await self._crawls.add_keys(crawl_id, [scope_key(known.crawl.scope, url)]):
             await self._read(crawl_id)
 

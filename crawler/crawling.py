@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls, Wish
-from crawler.core.errors import DatabaseBusyError
+from crawler.attending import Attendance
+from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from crawler.core.model import Crawl, CrawlState
 from crawler.core.scope import scope_key
-from crawler.opening import Opened
+from crawler.opening import Opened, Revive
 from crawler.processes import Child, open_worker
 from crawler.progress import Progress, together, waits_for
 from crawler.seeds import links
 from crawler.settings import Settings
+from crawler.worker import AWAY
 
 SEEDS_AT_ONCE: Final = 1000
 LOOK: Final = 0.2
@@ -68,7 +70,30 @@ async def crawl(
         DatabaseUnavailableError: the database stayed away.
     """
     crawls = Crawls(opened.database)
+    attendance = Attendance(crawls, same_machine=settings.database_url is None)
     found, is_new = await crawls.create_or_change(wish)
+    await attendance.take_up(found)
+    try:
+        return await _attended(
+            settings, opened, crawls, found, seeds, is_new=is_new, stop=stop, hurry=hurry, tell=tell
+        )
+    finally:
+        with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):  # then the next run does it
+            await attendance.leave(found.crawl_id)
+
+
+async def _attended(
+    settings: Settings,
+    opened: Opened,
+    crawls: Crawls,
+    found: Crawl,
+    seeds: Sequence[str],
+    *,
+    is_new: bool,
+    stop: asyncio.Event,
+    hurry: asyncio.Event,
+    tell: Callable[[Progress, Sequence[Any]], None],
+) -> Summary:
     new_seeds = 0
     for start in range(0, len(seeds), SEEDS_AT_ONCE):
         some = seeds[start : start + SEEDS_AT_ONCE]
@@ -76,29 +101,46 @@ async def crawl(
         new_seeds += await crawls.seed(found.crawl_id, keys, links(found.crawl_id, some))
     if not is_new:
         await crawls.start(found.crawl_id)
-    began = time.time()
-    last = Progress()
+    began, last = time.time(), Progress()
+    before = _done(await crawls.totals(found.crawl_id))
     if await crawls.busy(found.crawl_id, settings.run_patience):
         async with _workers(settings, opened.dsn, hurry) as progress:
             await _until_done(
-                crawls, found.crawl_id, settings.run_patience, stop=stop, progress=progress, tell=tell
+                crawls,
+                found.crawl_id,
+                settings.run_patience,
+                stop=stop,
+                revive=opened.revive,
+                progress=progress,
+                tell=tell,
             )
         last = progress()
     interrupted = stop.is_set()
     await crawls.finish(found.crawl_id)
+    totals = await crawls.totals(found.crawl_id)
+    now = _done(totals)
     return Summary(
         crawl=await crawls.by_id(found.crawl_id) or found,
         new_seeds=new_seeds,
         interrupted=interrupted,
         seconds=max(0.0, last.last_commit - began) if last.last_commit else 0.0,
-        pages=last.pages,
-        requests=last.visits,
-        wire_bytes=last.wire_bytes,
+        pages=now.pages - before.pages,
+        requests=now.visits - before.visits,
+        wire_bytes=now.wire_bytes - before.wire_bytes,
         cpu_seconds=last.cpu_seconds,
-        totals=await crawls.totals(found.crawl_id),
+        totals=totals,
         waiting=await crawls.waiting(found.crawl_id),
         seeds_stored=bool(await opened.database.value("seeds_stored", found.crawl_id)),
         seeds_failed=await opened.database.fetch("seeds_failed", found.crawl_id, 3),
+    )
+
+
+def _done(totals: Sequence[Any]) -> Progress:
+    """What was done of a crawl, whoever did it."""
+    return Progress(
+        pages=sum(row["urls"] for row in totals if row["outcome"] in {"ok", "not_modified"}),
+        visits=sum(row["fetches"] for row in totals),
+        wire_bytes=sum(row["bytes"] for row in totals),
     )
 
 
@@ -108,11 +150,13 @@ async def _until_done(
     patience: float,
     *,
     stop: asyncio.Event,
+    revive: Revive,
     progress: Callable[[], Progress],
     tell: Callable[[Progress, Sequence[Any]], None],
 ) -> None:
     clock = asyncio.get_running_loop().time
     dear_until = 0.0
+    away_since: float | None = None
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK):
@@ -131,6 +175,13 @@ async def _until_done(
             tell(now, () if waits_for(now) else await crawls.waiting(crawl_id))
         except DatabaseBusyError:
             continue
+        except DatabaseUnavailableError:
+            away_since = away_since or clock()
+            if clock() - away_since > AWAY:
+                raise
+            await revive()
+            continue
+        away_since = None
         dear_until = clock() + min(LONGEST, DEAREST * (clock() - began))
 
 

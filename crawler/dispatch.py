@@ -53,7 +53,10 @@ class TurnSizes:
 class Dispatcher:
     """Puts turns on the queue, whenever there is something to put there."""
 
-    def __init__(self, frontier: Frontier, queue: Queue, *, queue_lease: float, sizes: TurnSizes) -> None:
+    def __init__(
+        self, frontier: Frontier, queue: Queue, *, queue_lease: float, sizes: TurnSizes, dispatcher: str = ""
+    ) -> None:
+        self._dispatcher = dispatcher
         self._frontier = frontier
         self._queue = queue
         self._queue_lease = queue_lease
@@ -96,7 +99,7 @@ class Dispatcher:
         room = min(AT_ONCE, high_water - await self._queue.depth())
         if room <= 0:
             return 0
-        taken = await self._frontier.dispatch(room, self._queue_lease)
+        taken = await self._frontier.dispatch(room, self._queue_lease, self._dispatcher)
         if not taken:
             seconds = await self._frontier.next_due()
             if seconds is not None and seconds < LOOK_AGAIN:

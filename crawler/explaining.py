@@ -67,6 +67,9 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
     standing = await database.row("find_domain", number)
     scope = _scope(url, crawl, row, keys, [seed["url"] for seed in seeds])
     robots = _robots(url, record, token, now)
+    if domain in crawl.owned_domains:
+        words = f"ignored: {domain} is the operator's own (--ignore-robots --i-own {domain})"
+        robots, record = Verdict(words, {"allowed": True, "reason": words}), None
     delay = None if record is None else effective(record, now, token).rules.crawl_delay
     return Reasons(
         crawl,
@@ -246,9 +249,14 @@ def _next(crawl: Crawl, row: Any, now: datetime) -> Verdict:
     if row["blocked"] is not None:
         return Verdict(f"not while the domain is blocked ({row['blocked']})", {"next_at": None})
     if crawl.state is not CrawlState.RUNNING:
-        until = {"finished": "run again", "paused": "resumed"}.get(crawl.state, "running, and it is over")
-        if crawl.max_pages and row["open"]:  # finished, and yet open: the budget is used up
-            until += f" with more than --max-pages {crawl.max_pages}"
+        until = {"finished": "run again", "paused": "resumed", "cancelled": "resumed"}.get(
+            crawl.state, "running, and it is over"
+        )
+        if crawl.state is CrawlState.FINISHED and row["open"]:  # finished, and yet open: a budget is used up
+            if crawl.max_pages:
+                until += f" with more than --max-pages {crawl.max_pages}"
+            elif crawl.max_bytes:
+                until += " with more --max-bytes"
         words = f"not before the crawl, which is {crawl.state}, is {until}"
         return Verdict(f"{words}; then {_when(ready, now)}", {"next_at": None})
     if row["holder"] is not None and row["ready_at"] > now:

@@ -211,6 +211,25 @@ def _database(value: object) -> str:
     return text if urlsplit(text).scheme in {"postgres", "postgresql"} else _refuse()
 
 
+def _proxy(value: object) -> str:
+    text = _text(value)
+    parts = urlsplit(text)
+    if parts.scheme == "https":
+        _refuse("the way to the proxy itself is plain HTTP; https sites are reached through it all the same")
+    try:
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        _refuse("the port is no number")
+    good = (
+        parts.scheme == "http"
+        and host
+        and port
+        and parts.path in ("", "/")
+        and not parts.query + parts.fragment
+    )
+    return text.rstrip("/") if good else _refuse()
+
+
 def _name_server(item: object) -> NameServer:
     if isinstance(item, str):
         found = SERVER.fullmatch(item)
@@ -245,6 +264,7 @@ AGENT_NAME: Final = Kind(
     "examplebot/1.0 (+https://example.com/bot)",
     _agent,
 )
+PROXY: Final = Kind("the address of an HTTP proxy", "http://user:password@proxy.example:3128", _proxy)
 REACHABLE: Final = Kind("a URL or an e-mail address", "https://example.com/bot", _contact)
 NAME_SERVERS: Final = items(_name_server, "a list of IP[:PORT]", "9.9.9.9,[2620:fe::fe]:53", _show_server)
 NETWORKS: Final = items(_network, "a list of networks as CIDR", "10.0.0.0/8,fd00::/8")

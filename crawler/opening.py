@@ -2,9 +2,10 @@
 
 import contextlib
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from crawler.adapters.binaries import default_data_dir
 from crawler.adapters.embedded import EmbeddedPostgres
@@ -12,43 +13,63 @@ from crawler.adapters.migrations import migrate, verify
 from crawler.adapters.postgres import Database
 from crawler.settings import Settings
 
+Revive: TypeAlias = Callable[[], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """A database, open and up to date."""
+class Place:
+    """Where a database is, and how to name it."""
 
-    database: Database
     dsn: str
     place: str
     """Where the data lies, for people."""
     option: str
     """The option that names it on a command line, with a space in front; empty for the default."""
+    revive: Revive
+    """Start the embedded server again, should it have died; a server that was named is its owner's business."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Place):
+    """A database, open and up to date."""
+
+    database: Database
 
 
 @contextlib.asynccontextmanager
-async def located(settings: Settings) -> AsyncIterator[tuple[str, str, str]]:
-    """The DSN of the database, started if it is the embedded one; where it lies; the option that names it."""
+async def located(settings: Settings) -> AsyncIterator[Place]:
+    """The place of the database, started if it is the embedded one."""
     if settings.database_url is not None:
-        yield settings.database_url, "the database", ""
+        yield Place(settings.database_url, "the database", "", _leave_alone)
         return
     data = settings.data or default_data_dir()
-    async with await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin) as server:
-        yield (
-            server.dsn,
-            str(data),
-            "" if settings.data is None else f" --data {shlex.quote(str(settings.data))}",
-        )
+    server = await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin)
+
+    async def revive() -> None:
+        nonlocal server
+        dead, server = server, await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin)
+        await dead.close()  # a user less; the new one keeps it running
+
+    option = "" if settings.data is None else f" --data {shlex.quote(str(settings.data))}"
+    try:
+        yield Place(server.dsn, str(data), option, revive)
+    finally:
+        await server.close()
+
+
+async def _leave_alone() -> None:
+    """Do nothing about a server that is not ours."""
 
 
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, *, size: int = 3) -> AsyncIterator[Opened]:
     """The database, open. The embedded one is migrated; a server that was named must have been (`crawl migrate`), or be empty."""
-    async with located(settings) as (dsn, place, option), await Database.open(dsn, size=size) as database:
+    async with located(settings) as place, await Database.open(place.dsn, size=size) as database:
         if settings.database_url is None or await database.ask("select to_regclass('migrations')") is None:
             await migrate(database)
         else:
             await verify(database)
-        yield Opened(database, dsn, place, option)
+        yield Opened(place.dsn, place.place, place.option, place.revive, database)
 
 
 def data_folder(settings: Settings) -> Path | None:
@@ -71,9 +92,9 @@ async def opened_to_look(settings: Settings) -> AsyncIterator[Opened | None]:
     if data is not None and not has_cluster(data):
         yield None
         return
-    async with located(settings) as (dsn, place, option), await Database.open(dsn, size=3) as database:
+    async with located(settings) as place, await Database.open(place.dsn, size=3) as database:
         if await database.ask("select to_regclass('migrations')") is None:
             yield None
             return
         await (verify if data is None else migrate)(database)
-        yield Opened(database, dsn, place, option)
+        yield Opened(place.dsn, place.place, place.option, place.revive, database)

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import uvloop
@@ -94,7 +94,7 @@ class Child:
         stopper = asyncio.create_task(stop.wait())
         stopper.add_done_callback(lambda _: stdin.close())
         hurrier = asyncio.create_task(hurry.wait())
-        hurrier.add_done_callback(lambda done: done.cancelled() or _terminate(process))
+        hurrier.add_done_callback(lambda done: _terminate(process, done))
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 stdin.write(len(self._hello).to_bytes(4, "big") + self._hello)
@@ -111,7 +111,9 @@ class Child:
                 await process.wait()
 
 
-def _terminate(process: asyncio.subprocess.Process) -> None:
+def _terminate(process: asyncio.subprocess.Process, asked: "asyncio.Task[Any]") -> None:
+    if asked.cancelled():
+        return
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
 

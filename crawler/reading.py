@@ -31,18 +31,18 @@ class Read:
     compressed: bytes | None = None
 
 
-async def read(answer: Answer, url: str, *, parser: str) -> Read:
-    """Read an answer; one that is not OK, or turns out to be of a type we do not store, has no page."""
+async def read(answer: Answer, url: str, *, parser: str, types: frozenset[str] = frozenset()) -> Read:
+    """Read an answer. One that is not OK, or turns out to be of a type we do not store (*types*: besides the usual), has no page."""
     if answer.outcome is not Outcome.OK:
         return Read(answer)
     if len(answer.body) < LARGE and parser != SLOW:
-        return _read(answer, url, parser)
-    return await asyncio.to_thread(_read, answer, url, parser)
+        return _read(answer, url, parser, types)
+    return await asyncio.to_thread(_read, answer, url, parser, types)
 
 
-def _read(answer: Answer, url: str, parser: str) -> Read:
+def _read(answer: Answer, url: str, parser: str, types: frozenset[str]) -> Read:
     page = parse_page(answer.body, url, answer.content_type, answer.headers, parser=parser)
-    if not may_store(page.media_type):
+    if not may_store(page.media_type, types):
         refused = replace(
             answer, outcome=Outcome.TYPE_REFUSED, body=b"", detail=f"its bytes are {page.media_type}"
         )

@@ -161,7 +161,8 @@ class Recorder:
         self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[None]]]
     ) -> Recorded:
         clock = asyncio.get_running_loop().time
-        budgeted = self._crawls.budgeted({visit.crawl_id for visit in visits})
+        crawls = {visit.crawl_id for visit in visits}
+        budgeted, metered = self._crawls.budgeted(crawls), self._crawls.metered(crawls)
         away_since: float | None = None
         pause = 0.02
         while True:
@@ -171,6 +172,7 @@ class Recorder:
                     [release for release, _ in releases],
                     budgeted,
                     lambda r: max(0.0, r.rest_until - time.monotonic()),
+                    metered=metered,
                 )
             except DatabaseBusyError:
                 pass

@@ -4,6 +4,7 @@ Only the holder of a domain asks for the robots.txt of its origins, so nobody el
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,6 +12,8 @@ from typing import Final
 from crawler.adapters.postgres import Database
 from crawler.core.content import clean
 from crawler.core.robots_record import RobotsRecord, Standing, effective, needs_fetch
+from crawler.core.urls import domain_id as number_of
+from crawler.core.urls import domain_of
 
 KEPT_IN_MEMORY: Final = 20_000
 """Origins."""
@@ -38,6 +41,11 @@ class RulesBook:
             return None
         self._known.move_to_end(origin)
         return known
+
+    def forget(self, domain_ids: Collection[int]) -> None:
+        """Remember nothing of these domains: they were forgotten."""
+        for origin in [one for one in self._known if number_of(domain_of(f"{one}/")) in domain_ids]:
+            del self._known[origin]
 
     async def load(self, domain_id: int, origin: str) -> Known:
         """What PostgreSQL remembers of the origin, however old."""

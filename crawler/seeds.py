@@ -1,5 +1,7 @@
 """Seeds: what a person names, checked, as rows for the frontier."""
 
+import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,37 @@ def refuse_private(seeds: Iterable[str], policy: AddressPolicy, hosts: HostsFile
             )
 
 
+def excluded(seeds: Seeds, exclude: Sequence[str]) -> Seeds:
+    """The seeds that no --exclude names; the others are told as bad.
+
+    Raises:
+        UsageError: none is left.
+    """
+    named = [(url, pattern) for url in seeds.urls for pattern in exclude if re.search(pattern, url)]
+    if not named:
+        return seeds
+    out = dict(named)
+    if len(out) == len(seeds.urls):
+        url, pattern = named[0]
+        raise UsageError(f"--exclude {pattern} excludes the seed {url}: leave one of them out")
+    bad = (f"{url} is excluded by --exclude {pattern}" for url, pattern in out.items())
+    return Seeds(tuple(url for url in seeds.urls if url not in out), (*seeds.bad, *bad))
+
+
+def refuse_name(name: str) -> str:
+    """The name of a crawl, as it may stand in a command, a table and a file's name.
+
+    Raises:
+        UsageError: it may not.
+    """
+    if re.fullmatch(r"[\w\[][\w.:@+\[\] -]{0,99}", name) and name == name.strip():
+        return name
+    raise UsageError(
+        "a crawl's name is at most 100 letters, digits, spaces and . : @ + _ - and begins with a letter or digit: "
+        f"{name[:100]!r} is none"
+    )
+
+
 def links(crawl_id: int, urls: Iterable[str]) -> list[FoundLink]:
     """The seeds as rows."""
     found = []
@@ -84,6 +117,8 @@ def links(crawl_id: int, urls: Iterable[str]) -> list[FoundLink]:
 
 
 def _lines(file: Path) -> Iterable[str]:
+    if str(file) == "-":
+        return sys.stdin
     try:
         return file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:

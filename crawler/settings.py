@@ -24,6 +24,7 @@ from crawler.kinds import (
     NAME_SERVERS,
     NETWORKS,
     PATH,
+    PROXY,
     REACHABLE,
     Kind,
     NameServer,
@@ -118,6 +119,12 @@ class Settings:
     )
     max_pages_per_domain: int = knob(
         10_000, whole(0, 1 << 62, 10_000), "How many pages of one domain a crawl may store; 0: no limit."
+    )
+    proxy: str | None = knob(
+        None,
+        PROXY,
+        "The HTTP proxy for every request, which resolves the names: what lies behind it is its business; none: direct.",
+        secret=True,
     )
     tls_verify: bool = knob(default=True, kind=FLAG, about="Whether certificates are checked.")
     tls_ca_file: Path | None = knob(None, FILE, "Authorities to trust instead of the system's, as PEM.")

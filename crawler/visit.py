@@ -15,12 +15,15 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
+from crawler.adapters.domains import ByHand
 from crawler.adapters.frontier import Accepted
 from crawler.adapters.web import Web
 from crawler.asking import RobotsAsker
 from crawler.core.condemnation import BLAME, Condemnations
 from crawler.core.content import may_store, media_type
+from crawler.core.headers import sent_to
 from crawler.core.model import Answer, Outcome, Release
 from crawler.core.politeness import Pace, pace, retry_after, throttle_wait
 from crawler.core.robots import DENY_ALL, product_token
@@ -110,6 +113,15 @@ class TurnVisit:
         ready = [slot.ready_at for slot in self._slots if slot.resting]
         return min(ready) - time.monotonic() if ready else None
 
+    def heed(self, by_hand: ByHand) -> None:
+        """Somebody has changed the domain's standing: blocked, the turn ends before its next request; else its pace may be another."""
+        if by_hand.blocked is not None:
+            self.stop()
+        self._accepted = replace(
+            self._accepted, delay_by_hand=by_hand.delay, concurrency_by_hand=by_hand.concurrency
+        )
+        self._pace = self._new_pace()
+
     def stop(self) -> None:
         """Begin no more requests; open ones may end."""
         self._stopped.set()
@@ -151,23 +163,27 @@ class TurnVisit:
         user_agent = known.crawl.user_agent or self._tools.manners.user_agent
         if await self._is_condemned(item):
             return True
-        rules = await self._learn(origin_of(item.url), slot, user_agent)
-        if rules is None:
-            return False
-        if await self._is_condemned(item) or await self._is_disallowed(item, rules, user_agent):
-            return True
+        if self.turn.domain not in known.crawl.owned_domains:
+            rules = await self._learn(origin_of(item.url), slot, user_agent)
+            if rules is None:
+                return False
+            if await self._is_condemned(item) or await self._is_disallowed(item, rules, user_agent):
+                return True
         if not await slot.rest(self._until) or not self._may_go_on(item):
             return False
+        types = frozenset(known.crawl.types)
         with slot.request():
             answer = await self._tools.web.get(
                 item.url,
                 user_agent=user_agent,
-                accept_type=_may_store,
+                headers=sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains),
+                accept_type=partial(_may_store, types),
                 deadline=asyncio.get_running_loop().time() + self._lease.left(),
             )
         self._note(item.url, answer)
         self._throttled(answer)
-        seen = await read(answer, item.url, parser=known.crawl.parser or self._tools.manners.parser)
+        parser = known.crawl.parser or self._tools.manners.parser
+        seen = await read(answer, item.url, parser=parser, types=types)
         await self._ledger.visited(item, known, seen, domain_wait=self._wait)
         return True
 
@@ -306,5 +322,5 @@ class TurnVisit:
         )
 
 
-def _may_store(content_type: str | None) -> bool:
-    return may_store(media_type(content_type))
+def _may_store(types: frozenset[str], content_type: str | None) -> bool:
+    return may_store(media_type(content_type), types)

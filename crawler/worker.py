@@ -13,6 +13,7 @@ turns end by themselves.
 import asyncio
 import contextlib
 import os
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,18 +24,18 @@ import structlog
 from crawler import __version__
 from crawler.adapters.crawls import CHANGED, Crawls
 from crawler.adapters.dns import Resolver
+from crawler.adapters.domains import Domains
+from crawler.adapters.erasing import DOMAIN_CHANGED
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
 from crawler.adapters.recording import Recording
-from crawler.adapters.web import Limits, Web
 from crawler.asking import RobotsAsker
+from crawler.browsing import open_web
 from crawler.census import Identity
 from crawler.core import turns
-from crawler.core.addresses import AddressPolicy
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, FaircrawlError, MessageError
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
-from crawler.guards import connections_within, raise_open_files
 from crawler.leases import Leases, boottime
 from crawler.ports import Delivery, Queue
 from crawler.progress import Progress
@@ -42,11 +43,14 @@ from crawler.recorder import Recorder
 from crawler.rules import RulesBook
 from crawler.settings import Settings
 from crawler.visit import Manners, Tools, TurnVisit
+from crawler.watching import DomainWatch
 
 log: Final = structlog.get_logger()
 
 AWAY: Final = 30.0
 """Seconds for which the database may be away before the worker gives up."""
+AGAIN: Final = 0.5
+"""Seconds between attempts while the database is away."""
 HEARTBEAT: Final = 10.0
 COUNT_SLOTS: Final = 63
 
@@ -71,6 +75,7 @@ class Worker:
             queue,
             queue_lease=settings.queue_lease,
             sizes=TurnSizes(settings.turn_seconds, settings.per_domain),
+            dispatcher=self.worker_id,
         )
         slot = 1 + uuid.uuid5(uuid.NAMESPACE_OID, self.worker_id).int % COUNT_SLOTS
         self.recorder = Recorder(
@@ -121,7 +126,7 @@ class Worker:
         resolver = self._resolver = Resolver(
             servers=settings.dns_servers, timeout=settings.dns_timeout, hosts_file=settings.hosts_file
         )
-        web = self._open_web(resolver)
+        web = open_web(settings, resolver)
         rules = RulesBook(self._database)
         asker = RobotsAsker(web, self._frontier, rules, self.worker_id, settings.delay)
         manners = Manners(
@@ -133,16 +138,17 @@ class Worker:
             settings.parser,
         )
         self._tools = Tools(web, self._crawls, rules, asker, self.recorder, manners)
-        await self._database.fetch("worker_here", *self._row(slots))
-        await self._free_dead()
+        self._watch = DomainWatch(Domains(self._database), self._active.values, self._crawls, rules)
         try:
+            await self._arrive()
             async with asyncio.TaskGroup() as tasks:
                 recording = tasks.create_task(self.recorder.run())
                 upkeep = [
                     tasks.create_task(self._persist(self._leases.keep)),
                     tasks.create_task(self._persist(self._crawls.keep)),
                     tasks.create_task(self._persist(self._heartbeat)),
-                    tasks.create_task(self._database.listen([CHANGED], lambda *_: self._crawls.changed())),
+                    tasks.create_task(self._persist(self._watch.keep)),
+                    tasks.create_task(self._database.listen([CHANGED, DOMAIN_CHANGED], self._hear)),
                 ]
                 intake = [
                     tasks.create_task(self._persist(lambda: self._queue.consume(slots, self._offer))),
@@ -158,6 +164,27 @@ class Worker:
             await resolver.close()
             with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):
                 await self._database.fetch("worker_gone", self.worker_id)
+
+    def _hear(self, channel: str, payload: str) -> None:
+        if channel == CHANGED:
+            self._crawls.changed()
+        else:
+            self._watch.changed(payload)
+
+    async def _arrive(self) -> None:
+        """Sign in, as soon as the database lets us."""
+        clock = asyncio.get_running_loop().time
+        patience = clock() + AWAY
+        while True:
+            try:
+                await self._database.fetch("worker_here", *self._row(self._settings.domains_at_once))
+                await self._free_dead()
+            except (DatabaseBusyError, DatabaseUnavailableError):
+                if clock() > patience:
+                    raise
+                await asyncio.sleep(AGAIN)
+            else:
+                return
 
     async def _free_dead(self) -> None:
         """Take over from workers that are certainly dead, without waiting for their leases to end."""
@@ -196,27 +223,6 @@ class Worker:
         if self._active:
             await asyncio.wait(self._active)
 
-    def _open_web(self, resolver: Resolver) -> Web:
-        settings = self._settings
-        return Web(
-            resolver=resolver,
-            policy=AddressPolicy(settings.allow_nets),
-            limits=Limits(
-                max_body=settings.max_body,
-                max_headers=settings.max_headers,
-                connect_timeout=settings.connect_timeout,
-                tls_timeout=settings.tls_timeout,
-                first_byte_timeout=settings.first_byte_timeout,
-                read_timeout=settings.read_timeout,
-                total_timeout=settings.total_timeout,
-                min_bytes_per_second=settings.min_bytes_per_second,
-            ),
-            user_agent=settings.user_agent,
-            max_connections=connections_within(raise_open_files(settings.max_open_files)),
-            tls_verify=settings.tls_verify,
-            tls_ca_file=settings.tls_ca_file,
-        )
-
     def _offer(self, delivery: Delivery) -> None:
         try:
             turn = turns.decode(delivery.body)
@@ -232,7 +238,7 @@ class Worker:
             await self._something.wait()
             self._something.clear()
             offered, self._offered = self._offered, []
-            began = boottime()
+            began, asked = boottime(), time.monotonic()
             try:
                 accepted = await self._frontier.accept(
                     [(turn.domain_id, turn.turn) for turn, _ in offered],
@@ -245,6 +251,7 @@ class Worker:
                 )  # accepted or not: its number tells, and a lease ends by itself
                 self._something.set()
                 raise
+            taken = list(accepted)
             for turn, delivery in offered:
                 # Of two messages of one domain at most one was accepted: that whose number was bumped, and only one copy of it.
                 state = accepted.get(turn.domain_id)
@@ -259,6 +266,7 @@ class Worker:
                 self._active[task] = visit
                 task.add_done_callback(self._active.pop)
                 task.add_done_callback(lambda _task, lease=lease: self._leases.drop(lease))  # type: ignore[misc] # bound early
+            self._watch.accepted(taken, asked)
 
     async def _turn(self, visit: TurnVisit, delivery: Delivery) -> None:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
@@ -266,6 +274,9 @@ class Worker:
             await visit.run()
         except asyncio.CancelledError:
             log.warning("turn.lost", domain=visit.turn.domain)
+            delivery.ack()
+        except (DatabaseBusyError, DatabaseUnavailableError) as error:
+            log.warning("turn.lost", domain=visit.turn.domain, reason=str(error))
             delivery.ack()
         except FaircrawlError:
             raise
@@ -311,7 +322,7 @@ class Worker:
                     away_since = clock()
                 if clock() - away_since > AWAY:
                     raise
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(AGAIN)
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
@@ -330,5 +341,7 @@ async def make_partitions(database: Database, today: datetime, days: int = 3) ->
         if not await database.ask(occupied):
             with contextlib.suppress(DatabaseBusyError):
                 await database.script(
+                    # Two of these at once collide in spite of "if not exists".
+                    "select pg_advisory_xact_lock(20015); "
                     f"create table if not exists {name} partition of fetches for values {bounds}"
                 )

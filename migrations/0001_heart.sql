@@ -60,6 +60,7 @@ create table domains (
               (case when due_at is not null and blocked is null then greatest(due_at, ready_at) end) stored,
   turn        bigint not null default 0,                 -- the fencing number: every change of who may act bumps it
   holder      text,                                      -- null: free; 'queue': a message is out; else the worker that accepted
+  dispatcher  text,                                      -- who put the message out; should it die, the message may never have left
   lost        smallint not null default 0,               -- turns in a row that ended without a release
   delay       interval not null default '1 s',           -- the pause it is given, as last known
   delay_by_hand       interval,

@@ -44,12 +44,14 @@ class Watched(Recording):
         releases: Sequence[Release],
         budgeted: frozenset[int],
         owed: Callable[[Release], float],
+        *,
+        metered: frozenset[int] = frozenset(),
     ) -> Recorded:
         """Record, at last."""
         self.batches.append(len(visits))
         self.began.set()
         await self.gate.wait()
-        recorded = await super().record(visits, releases, budgeted, owed)
+        recorded = await super().record(visits, releases, budgeted, owed, metered=metered)
         if self.answers_lost:
             self.answers_lost -= 1
             raise DatabaseUnavailableError

@@ -24,12 +24,13 @@ from aiohttp.client_proto import ResponseHandler
 
 from crawler.adapters.attempt import ATTEMPT, Attempt, Failure
 from crawler.adapters.dns import DnsError, Resolution
+from crawler.adapters.proxying import Proxy
 from crawler.core.addresses import AddressPolicy, literal
 from crawler.core.errors import FaircrawlError
 from crawler.core.model import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from aiohttp.client_reqrep import ClientRequest, ConnectionKey
@@ -149,6 +150,7 @@ class Connector(aiohttp.TCPConnector):
         max_headers: int,
         connect_timeout: float,
         tls_timeout: float,
+        proxy: Proxy | None = None,
     ) -> None:
         super().__init__(
             limit=max_connections,
@@ -164,6 +166,7 @@ class Connector(aiohttp.TCPConnector):
         self._policy = policy
         self._connect_timeout = connect_timeout
         self._tls_timeout = tls_timeout
+        self._proxy = proxy
 
     def __repr__(self) -> str:
         idle = sum(map(len, self._conns.values()))
@@ -190,15 +193,41 @@ class Connector(aiohttp.TCPConnector):
         attempt = ATTEMPT.get()
         self._make_room()
         host = (req.url.raw_host or "").rstrip(".")
-        addresses = await self._allowed(host, attempt)
+        proxy = self._proxy
         began = time.monotonic()
+        if proxy is not None:
+            connection = await self._reach_proxy(proxy, attempt)
+            try:
+                if req.is_ssl():
+                    target = f"{req.url.host_subcomponent}:{req.port}"
+                    await proxy.tunnel(connection, target, self._connect_timeout)
+            except BaseException:
+                connection.close()
+                raise
+        else:
+            addresses = await self._allowed(host, attempt)
+            began = time.monotonic()
+            try:
+                connection = await self._reach(addresses, req.port or 0, attempt, self._gate)
+            finally:
+                attempt.connect = time.monotonic() - began
         try:
-            connection = await self._reach(addresses, req.port or 0, attempt)
             wire = await self._secure(connection, self._get_ssl_context(req), host, attempt)
         finally:
             attempt.connect = time.monotonic() - began
         wire.address = attempt.address
         return wire.transport, wire
+
+    async def _reach_proxy(self, proxy: Proxy, attempt: Attempt) -> socket.socket:
+        """Connect to the proxy: it was named, so its address is allowed, whatever network it is in."""
+        try:
+            address = literal(f"[{proxy.host}]" if ":" in proxy.host else proxy.host)
+            found = (address,) if address else (await self._names.resolve(proxy.host)).addresses
+            connection = await self._reach(list(found), proxy.port, attempt, _socket)
+        except (DnsError, Failure) as error:
+            raise proxy.unreachable(error) from None
+        attempt.address = None  # to whom it connects is not known
+        return connection
 
     def _make_room(self) -> None:
         idle = sum(map(len, self._conns.values()))
@@ -230,7 +259,9 @@ class Connector(aiohttp.TCPConnector):
             raise Failure(Outcome.ADDRESS_REFUSED, detail)
         return allowed
 
-    async def _reach(self, addresses: list[str], port: int, attempt: Attempt) -> socket.socket:
+    async def _reach(
+        self, addresses: list[str], port: int, attempt: Attempt, gate: "Callable[[Any], socket.socket]"
+    ) -> socket.socket:
         attempt.phase = "connect"
         infos = [
             (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0))
@@ -241,7 +272,7 @@ class Connector(aiohttp.TCPConnector):
         try:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await aiohappyeyeballs.start_connection(
-                    infos, happy_eyeballs_delay=HAPPY_EYEBALLS, interleave=1, socket_factory=self._gate
+                    infos, happy_eyeballs_delay=HAPPY_EYEBALLS, interleave=1, socket_factory=gate
                 )
                 attempt.address = connection.getpeername()[0]
                 return connection
@@ -261,7 +292,7 @@ class Connector(aiohttp.TCPConnector):
         refusal = self._policy.refusal(info[4][0])
         if refusal is not None:
             raise OSError(errno.EACCES, f"{info[4][0]}: {refusal}")
-        return socket.socket(*info[:3])
+        return _socket(info)
 
     async def _secure(
         self, connection: socket.socket, context: ssl.SSLContext | None, host: str, attempt: Attempt
@@ -290,6 +321,10 @@ class Connector(aiohttp.TCPConnector):
             raise Failure(Outcome.TLS_ERROR, f"{reason(error)} during the handshake") from None
         assert isinstance(wire, Wire)  # noqa: S101 - tells mypy what the factory makes
         return wire
+
+
+def _socket(info: Any) -> socket.socket:
+    return socket.socket(*info[:3])
 
 
 def reason(error: OSError) -> str:

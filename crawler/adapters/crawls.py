@@ -1,16 +1,18 @@
 """Crawls in PostgreSQL: making them, seeding them, changing and ending them."""
 
+import json
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from crawler.adapters.frontier import OVER_BUDGET
 from crawler.adapters.postgres import Database, Record, Session, columns
 from crawler.adapters.recording import record_links
 from crawler.core.errors import UsageError
-from crawler.core.model import Crawl, CrawlState, FoundLink, ScopeKind
+from crawler.core.model import Crawl, CrawlState, FoundLink, Outcome, ScopeKind
+from crawler.core.urls import domain_id
 
 CHANGED: Final = "crawl_changed"
 """The channel on which a change of a crawl is told to everybody, with its number."""
@@ -27,6 +29,23 @@ class Limits:
     per_domain: int | None = None
     user_agent: str | None = None
     parser: str | None = None
+    max_bytes: int | None = None
+    types: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    trusted_domains: tuple[str, ...] = ()
+    owned_domains: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, crawl: Crawl) -> Self:
+        """Those that a crawl has."""
+        return cls(**{field.name: getattr(crawl, field.name) for field in fields(cls)})
+
+    def row(self) -> list[object]:
+        """As `crawl_create` and `crawl_change` take them."""
+        return [
+            json.dumps(value) if name == "headers" else list(value) if isinstance(value, tuple) else value
+            for name, value in ((field.name, getattr(self, field.name)) for field in fields(self))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +63,19 @@ class Wish:
 class Crawls:
     """The statements about crawls."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, rearmed_at_once: int = 500) -> None:
         self.database = database
+        self._rearmed_at_once = rearmed_at_once  # domains that a resume touches in one transaction
 
     async def by_id(self, crawl_id: int) -> Crawl | None:
         """The crawl of that number."""
         row = await self.database.row("crawl_get", crawl_id)
-        return None if row is None else _crawl(row)
+        return None if row is None else crawl_of(row)
 
     async def by_name(self, name: str) -> Crawl | None:
         """The crawl of that name."""
         row = await self.database.row("crawl_by_name", name)
-        return None if row is None else _crawl(row)
+        return None if row is None else crawl_of(row)
 
     async def rows(self) -> list[Record]:
         """Every crawl, as its row."""
@@ -80,11 +100,10 @@ class Crawls:
         """
         limits = wish.limits
         row = await self.database.row(
-            "crawl_create", wish.name, wish.scope.value, list(wish.include), list(wish.exclude), limits.max_pages, limits.max_depth,
-            limits.max_pages_per_domain, limits.delay, limits.per_domain, limits.user_agent, wish.refresh, limits.parser,
+            "crawl_create", wish.name, wish.scope.value, list(wish.include), list(wish.exclude), wish.refresh, *limits.row()
         )  # fmt: skip
         if row is not None:
-            return _crawl(row), True
+            return crawl_of(row), True
         crawl = await self.by_name(wish.name)
         if crawl is None:
             raise UsageError(f"the crawl {wish.name} was just deleted: try again")
@@ -94,11 +113,12 @@ class Crawls:
                 f"the crawl {wish.name} exists with {_scope_words(crawl.scope, crawl.include, crawl.exclude)}, not {asked}: "
                 f"to make a new crawl with it, give it another name: --name {wish.name}-2"
             )
-        await self._change(crawl, limits)
+        await self.change(crawl, limits)
         changed = await self.by_id(crawl.crawl_id)
         return changed or crawl, False
 
-    async def _change(self, crawl: Crawl, limits: Limits) -> None:
+    async def change(self, crawl: Crawl, limits: Limits) -> None:
+        """Give the crawl other limits; what only the old ones had refused is due again."""
         async with self.database.transaction() as session:
             again: list[Record] = []
             if (
@@ -110,8 +130,16 @@ class Crawls:
                 if n:
                     await session.fetch("record_counts", 0, *columns([(crawl.crawl_id, "", n, 0, 0),
                                                                       (crawl.crawl_id, "scope_refused", -n, 0, 0)], 5))  # fmt: skip
-            values = [getattr(limits, field.name) for field in fields(limits)]
-            if not await session.fetch("crawl_change", crawl.crawl_id, *values):
+            if not set(limits.types) <= set(crawl.types):
+                again += await session.fetch(
+                    "rearm_refused", crawl.crawl_id, Outcome.TYPE_REFUSED.value, None
+                )
+            if owned := set(limits.owned_domains) - set(crawl.owned_domains):
+                ids = [domain_id(name) for name in owned]
+                again += await session.fetch(
+                    "rearm_refused", crawl.crawl_id, Outcome.ROBOTS_REFUSED.value, ids
+                )
+            if not await session.fetch("crawl_change", crawl.crawl_id, *limits.row()):
                 return
             if limits.max_pages is not None:
                 await session.fetch("crawl_recount", crawl.crawl_id)
@@ -119,17 +147,82 @@ class Crawls:
         await self.database.notify(CHANGED, str(crawl.crawl_id))
 
     async def start(self, crawl_id: int) -> None:
-        """Set a finished crawl running again, if anything of it is open and its budget allows it."""
+        """Set a finished crawl running again, if anything of it is open and its budget allows it.
+
+        A resume that was cut short is taken up.
+        """
+        await self._rearm(crawl_id)
         async with self.database.transaction() as session:
             await session.fetch("crawl_lock", crawl_id)
+            await session.fetch("look_up")
             if await session.value("crawl_run", crawl_id) is not None:
                 await _touch(session, await session.fetch("crawl_touch", crawl_id))
         await self.database.notify(CHANGED, str(crawl_id))
 
+    async def pause(self, crawl_id: int) -> bool:
+        """Hand out none of its URLs until it is resumed; False: it was not running.
+
+        Its domains are dispatched once more, found to have nothing to do, and then left alone for a day at a time.
+        """
+        return await self._turn_to("crawl_pause", crawl_id)
+
+    async def cancel(self, crawl_id: int) -> bool:
+        """End it, whatever is still due; False: it was not going on."""
+        return await self._turn_to("crawl_cancel", crawl_id)
+
+    async def resume(self, crawl_id: int) -> bool:
+        """Let a paused or cancelled crawl go on; False: it was neither, and no resume was cut short.
+
+        The state is committed first: whoever releases a domain from then on counts its URLs as due. Those released before
+        are touched after that, a few at a time; who dies meanwhile leaves the rest to the next `resume`, or to the day
+        after which the domains of a paused crawl are looked at anyway.
+        """
+        resumed = await self._turn_to("crawl_resume", crawl_id)
+        return await self._rearm(crawl_id) or resumed
+
+    async def leave(self, crawl_id: int, attendant: str) -> None:
+        """The run that attended the crawl is over: nobody goes on with it until it is run again."""
+        if await self.database.value("crawl_leave", crawl_id, attendant) is not None:
+            await self.database.notify(CHANGED, str(crawl_id))
+
+    async def _turn_to(self, statement: str, crawl_id: int) -> bool:
+        done = await self.database.value(statement, crawl_id) is not None
+        if done:
+            await self.database.notify(CHANGED, str(crawl_id))
+        return done
+
+    async def _rearm(self, crawl_id: int) -> bool:
+        """Touch the domains of a crawl that is being resumed; True: there was something left to do."""
+        came = await self.database.value("rearm_left", crawl_id)
+        if came is None:
+            return False
+        while came is not None:
+            rows = await self.database.fetch("rearm_domains", crawl_id, came, self._rearmed_at_once)
+            async with self.database.transaction() as session:
+                await _touch(session, rows)
+            # In a transaction of its own: the crawl's row comes before the domains in the lock order. Touching twice is harmless.
+            last = rows[-1]["domain_id"] if len(rows) == self._rearmed_at_once else None
+            if not await self.database.fetch("rearm_step", crawl_id, came, last):
+                break  # paused again, or somebody else resumes it
+            came = last
+        return True
+
+    async def seed_domains(self, crawl_id: int) -> tuple[str, ...]:
+        """The domains of the seeds that a person named."""
+        return tuple(row["name"] for row in await self.database.fetch("crawl_seed_domains", crawl_id))
+
     async def seed(self, crawl_id: int, keys: Iterable[int], seeds: Sequence[FoundLink]) -> int:
-        """Put seeds on the frontier and their keys into the scope: how many were not known before."""
+        """Put seeds on the frontier and their keys into the scope: how many were not known before.
+
+        Raises:
+            UsageError: the crawl is being deleted.
+        """
         async with self.database.transaction() as session:
             await session.fetch("crawl_hold", crawl_id)
+            if await session.value("crawl_deleting", crawl_id):
+                raise UsageError(
+                    "the crawl is being deleted: wait until that is done, or give another --name"
+                )
             wider = await session.fetch("add_keys", crawl_id, sorted(set(keys)))
             found = await record_links(session, seeds)
             new = found.new
@@ -157,7 +250,8 @@ class Crawls:
     async def add_keys(self, crawl_id: int, keys: Iterable[int]) -> bool:
         """Widen the scope (a seed has moved); True: it was narrower before."""
         async with self.database.transaction() as session:
-            await session.fetch("crawl_lock", crawl_id)
+            if not await session.fetch("crawl_lock", crawl_id):  # deleted meanwhile
+                return False
             if not await session.fetch("add_keys", crawl_id, sorted(set(keys))):
                 return False
             await session.fetch("crawl_bump", crawl_id)
@@ -199,12 +293,16 @@ def _scope_words(scope: ScopeKind, include: Sequence[str], exclude: Sequence[str
     return " ".join([f"--scope {scope.value}", *more])
 
 
-def _crawl(row: Any) -> Crawl:
+def crawl_of(row: Any) -> Crawl:
+    """A crawl from its row."""
     known = {field.name: row[field.name] for field in fields(Crawl) if field.name in row.keys()}  # noqa: SIM118 - a Record
     known.update(
         state=CrawlState(row["state"]),
         scope=ScopeKind(row["scope"]),
-        include=tuple(row["include"]),
-        exclude=tuple(row["exclude"]),
+        headers=tuple((name, value) for name, value in json.loads(row["headers"])),
+        **{
+            name: tuple(row[name])
+            for name in ("include", "exclude", "types", "trusted_domains", "owned_domains")
+        },
     )
     return Crawl(**known)

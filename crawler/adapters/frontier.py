@@ -54,9 +54,9 @@ class Frontier:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def dispatch(self, room: int, queue_lease: float) -> list[Dispatched]:
+    async def dispatch(self, room: int, queue_lease: float, dispatcher: str = "") -> list[Dispatched]:
         """Take up to *room* domains that are due and ready, for *queue_lease* seconds."""
-        rows = await self.database.fetch("dispatch", room, timedelta(seconds=queue_lease))
+        rows = await self.database.fetch("dispatch", room, timedelta(seconds=queue_lease), dispatcher)
         return [
             Dispatched(
                 r["domain_id"],

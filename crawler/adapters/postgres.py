@@ -29,6 +29,8 @@ SESSION: Final = {
     # A worker frozen between touch and COMMIT would make everybody wait who links to a popular domain.
     "idle_in_transaction_session_timeout": "15s",
     "lock_timeout": "15s",
+    # An accept that the server forgets when it dies would give the turn twice.
+    "synchronous_commit": "on",
     "jit": "off",
     "client_min_messages": "warning",
 }
@@ -136,7 +138,7 @@ class Database:
             try:
                 pool = await asyncpg.create_pool(
                     dsn,
-                    min_size=1,
+                    min_size=0,
                     max_size=size,
                     server_settings=session,
                     reset=_keep,

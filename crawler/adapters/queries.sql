@@ -2,7 +2,7 @@
 --
 -- READ COMMITTED everywhere: the proofs need a new snapshot per statement.
 --
--- LOCK ORDER of every transaction that locks more than one row, each step sorted by its key:
+-- LOCK ORDER of every transaction that locks more than one row, each step sorted by its key (0: record_hold, before all rows):
 --   1 bodies   2 urls: insert links   3 urls: settle own, pages, fetches, domain_pages   4 crawl_counts, crawls   5 domains
 -- A step waits only for holders of the same step or a later one, so no cycle can form.
 -- 2 before 3: INSERT .. ON CONFLICT DO NOTHING waits for a transaction that is *updating* the row it collides with.
@@ -16,7 +16,7 @@
 --   I5  every change of who may act bumps turn: dispatch, accept, release, give back, claim
 
 -- name: dispatch
--- $1 room under the high-water mark, $2 queue lease. Locks and changes domains only; autocommit, then turn_urls (a new snapshot),
+-- $1 room under the high-water mark, $2 queue lease, $3 who dispatches. Locks and changes domains only; autocommit, then turn_urls (a new snapshot),
 -- then publish and await the confirms.
 with free as (
   select domain_id from domains
@@ -24,7 +24,7 @@ with free as (
   order by next_at limit $1
   for no key update skip locked)
 update domains d
-set turn = d.turn + 1, ready_at = clock_timestamp() + $2::interval, holder = 'queue',
+set turn = d.turn + 1, ready_at = clock_timestamp() + $2::interval, holder = 'queue', dispatcher = $3,
     lost = d.lost + coalesce(d.holder <> 'queue', false)::int
 from free where d.domain_id = free.domain_id
 returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.concurrency_by_hand;
@@ -102,7 +102,7 @@ returning d.domain_id, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as del
 -- name: claim
 -- A domain that is at rest, for one request outside a turn (a robots.txt that redirects to another domain): dispatch and accept
 -- in one. $1 domain, $2 name, $3 worker, $4 lease. No row: it is held, or not ready; ask again.
-insert into domains as d (domain_id, name, turn, holder, ready_at) values ($1, $2, 1, $3, clock_timestamp() + $4::interval)
+insert into domains as d (domain_id, name, holder, ready_at) values ($1, $2, $3, clock_timestamp() + $4::interval)
 on conflict (domain_id) do update
 set turn = d.turn + 2, holder = $3, ready_at = clock_timestamp() + $4::interval + greatest(d.delay, d.delay_by_hand)
 where d.ready_at <= clock_timestamp() and d.blocked is null
@@ -116,6 +116,18 @@ with mine as (
   where d.turn = x.turn order by d.domain_id for no key update of d skip locked)
 update domains d set ready_at = clock_timestamp() + $3::interval + greatest(d.delay, d.delay_by_hand)
 from mine where d.domain_id = mine.domain_id returning d.domain_id;
+
+-- name: record_hold
+-- Step 0. Who erases a crawl or a domain marks it, and then waits here (erase_barrier) until everybody who may not have seen the mark
+-- has ended. First of all locks, so that nobody who waits for it holds a row.
+select pg_advisory_xact_lock_shared(20013);
+
+-- name: record_erased
+-- A NEW snapshot after record_hold. $1 crawls, $2 domains: those for which nothing is written any more.
+select crawl_id as crawl_id, null::bigint as domain_id from unnest($1::int[]) x(crawl_id)
+where not exists (select from crawls c where c.crawl_id = x.crawl_id and not c.deleting)
+union all
+select null, domain_id from domains where domain_id = any($2::bigint[]) and forgotten_at is not null;
 
 -- name: record_bodies
 -- Step 1. A reuse touches the row (and locks it against upkeep), at most once an hour.
@@ -133,6 +145,7 @@ with put as (
               $9::bigint[], $10::bytea[])
     as x(domain_id, crawl_id, url_hash, url, sooner, depth, hops, seed, found_domain_id, found_hash)
   where not exists (select from urls u where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash)
+    and not exists (select from domains f where f.domain_id = x.domain_id and f.forgotten_at is not null)
   order by 1, 2, 3
   on conflict do nothing
   returning domain_id, crawl_id, due_at)
@@ -225,13 +238,23 @@ update crawls c set pages = c.pages + mine.n from mine
 where c.crawl_id = mine.crawl_id and (c.max_pages is null or c.pages + mine.n <= c.max_pages)
 returning c.crawl_id;
 
+-- name: record_unlimited
+-- Step 4. $1 crawls that the worker believes to have no max_pages. SHARE makes who gives one a limit wait for us, so that its recount
+-- misses no page; a crawl that is not returned has one by now: roll back, and count it.
+select crawl_id from crawls where crawl_id = any($1::int[]) and max_pages is null order by crawl_id for share;
+
 -- name: budget_left
 select crawl_id, state, max_pages - pages as left from crawls where crawl_id = any($1::int[]) order by crawl_id for no key update;
 
 -- name: finish_full
 -- A crawl whose budget is used up is finished, whatever is still due: raising the limit sets it running again.
-update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'max_pages'
-where state = 'running' and pages >= max_pages returning crawl_id;
+with full_ones as (
+  update crawls c set state = 'finished', version = version + 1, finished_at = now(), rearm = null,
+    finished_why = case when pages >= max_pages then 'max_pages' else 'max_bytes' end
+  where state = 'running' and (pages >= max_pages or (max_bytes is not null and max_bytes <=
+    (select coalesce(sum(k.bytes), 0) from crawl_counts k where k.crawl_id = c.crawl_id)))
+  returning crawl_id)
+select crawl_id, pg_notify('crawl_changed', crawl_id::text) from full_ones;
 
 -- name: touch
 -- Step 5, first statement: every domain with a new or earlier URL, and every domain to be released (due 'infinity').
@@ -313,31 +336,91 @@ select * from crawls order by crawl_id;
 select scope_key from scope_keys where crawl_id = $1;
 
 -- name: crawl_create
-insert into crawls (name, scope, include, exclude, max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, refresh,
-  parser)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict (name) do nothing returning *;
+insert into crawls (name, scope, include, exclude, refresh, max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent,
+  parser, max_bytes, types, headers, trusted_domains, owned_domains)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17) on conflict (name) do nothing returning *;
 
 -- name: crawl_lock
-select crawl_id from crawls where crawl_id = $1 for no key update;
+select crawl_id from crawls where crawl_id = $1 and not deleting for no key update;
 
 -- name: crawl_hold
 -- `seed` and `refresh` hold the crawl before they insert, so that it cannot be declared finished meanwhile (finish_lock waits for this).
 -- Not the crawl's row: record_budget would wait for us (step 4), while we wait for the URLs it has inserted (step 2); nor does KEY SHARE
 -- do, for the row is updated later, behind a finish_lock that waits for us.
-select pg_advisory_xact_lock_shared(20012, $1);
+-- The second lock is record_hold's.
+select pg_advisory_xact_lock_shared(20012, $1), pg_advisory_xact_lock_shared(20013);
+
+-- name: crawl_deleting
+-- A NEW snapshot after crawl_hold: is the crawl gone, or going?
+select not exists (select from crawls where crawl_id = $1 and not deleting);
 
 -- name: crawl_change
 -- $1 crawl, then every limit as it shall be. The version grows only when something changed.
 update crawls set max_pages = $2, max_depth = $3, max_pages_per_domain = $4, delay = $5, per_domain = $6, user_agent = $7, parser = $8,
-  version = version + 1
-where crawl_id = $1 and (max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, parser)
-  is distinct from ($2, $3, $4, $5, $6, $7, $8)
+  max_bytes = $9, types = $10, headers = $11::text::jsonb, trusted_domains = $12, owned_domains = $13, version = version + 1
+where crawl_id = $1 and (max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, parser, max_bytes, types, headers,
+    trusted_domains, owned_domains)
+  is distinct from ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $13)
 returning crawl_id;
+
+-- name: rearm_refused
+-- What our own rules refused is due again, for they have changed. $1 crawl, $2 the outcome, $3 only these domains; null: all.
+-- Locked in key order first, as in close_over_budget.
+with refused as (
+  select u.domain_id, u.crawl_id, u.url_hash from urls u
+  where u.crawl_id = $1 and u.outcome = $2 and ($3::bigint[] is null or u.domain_id = any($3)) and (u.due_at is null or u.due_at > now())
+  order by 1, 2, 3 for no key update of u),
+again as (
+  update urls u set due_at = now(), open = true, attempts = 0 from refused r
+  where u.domain_id = r.domain_id and u.crawl_id = r.crawl_id and u.url_hash = r.url_hash returning u.domain_id)
+select domain_id, (select name from domains d where d.domain_id = again.domain_id) as name, now() as due_at from again group by 1;
 
 -- name: crawl_run
 -- Set running (under crawl_lock). A crawl that is paused or was cancelled stays so: only `resume` changes that.
 update crawls set state = 'running', version = version + 1, finished_at = null, finished_why = null
-where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max_pages) returning crawl_id;
+where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max_pages)
+  and (max_bytes is null or max_bytes > (select coalesce(sum(bytes), 0) from crawl_counts where crawl_id = $1))
+  and exists (select from urls where crawl_id = $1 and open) returning crawl_id;
+
+-- name: crawl_pause
+-- A row if it was running. A resume that was under way has ended with this: its compare and set finds another rearm.
+update crawls set state = 'paused', rearm = null, attendant = null, version = version + 1 where crawl_id = $1 and state = 'running' returning crawl_id;
+
+-- name: crawls_attended
+select crawl_id, attendant from crawls where state = 'running' and attendant like '{%';
+
+-- name: crawl_attend
+update crawls set attendant = $2 where crawl_id = $1;
+
+-- name: crawl_leave
+-- As crawl_pause, by the run $2 that attended it (or on its behalf, when it is dead): running it again lets it go on.
+update crawls set state = 'paused', rearm = null, version = version + 1, attendant = 'left'
+where crawl_id = $1 and state = 'running' and attendant = $2 returning crawl_id;
+
+-- name: crawl_cancel
+-- A row if it was running or paused. What is out on the queue or open ends by itself: no URL of it is asked for any more.
+update crawls set state = 'cancelled', rearm = null, version = version + 1, finished_at = now(), finished_why = 'cancelled'
+where crawl_id = $1 and state in ('running', 'paused') returning crawl_id;
+
+-- name: crawl_resume
+-- First part of resume, committed by itself: whoever releases a domain from now on counts its URLs as due. The domains released
+-- before are touched after it, one batch after the other; rearm tells how far that has come.
+update crawls set state = 'running', rearm = -9223372036854775808, version = version + 1, finished_at = null, finished_why = null
+where crawl_id = $1 and state in ('paused', 'cancelled') and not deleting returning crawl_id;
+
+-- name: rearm_left
+-- How far a resume has come; null: none is under way.
+select rearm from crawls where crawl_id = $1 and state = 'running' and rearm is not null;
+
+-- name: rearm_domains
+-- $1 crawl, $2 how far it has come, $3 most: the next domains with a due URL of the crawl.
+select d.domain_id, d.name, u.due_at from domains d cross join lateral (
+  select due_at from urls where domain_id = d.domain_id and crawl_id = $1 and due_at is not null order by due_at limit 1) u
+where d.domain_id > $2 order by d.domain_id limit $3;
+
+-- name: rearm_step
+-- $1 crawl, $2 how far it had come, $3 how far it has now (null: to the end). Compare and set: of two resumes only one goes on.
+update crawls set rearm = $3 where crawl_id = $1 and state = 'running' and rearm = $2 returning crawl_id;
 
 -- name: crawl_touch
 -- After crawl_run: every domain with a due URL of this crawl is looked at again. $1 crawl.
@@ -359,6 +442,11 @@ where crawl_id = $1;
 -- For the rest of the transaction: by index, as a worker's session always does. Open URLs are few in the end, whatever the statistics
 -- say, and reading all partitions of urls to find that there is none would be the dearest thing `crawl run` does.
 select set_config('enable_seqscan', 'off', true);
+
+-- name: look_up_all
+-- As look_up, and joins too go row by row: for who removes a few thousand rows of a table that may have a hundred million.
+select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+  set_config('enable_bitmapscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true);
 
 -- name: finish_lock
 -- $1 crawl. Waits for everybody who has crawl_hold, and they for us.
@@ -494,13 +582,15 @@ delete from workers where worker_id = $1;
 select worker_id, host, boot, pid, began from workers;
 
 -- name: free_dead
--- $1 workers that are certainly dead: their domains need not wait for the lease to end, but for one whole pause, since nobody knows
--- when the last request was. The turn counts as lost.
+-- $1 workers that are certainly dead. What they held need not wait for the lease to end, but for one whole pause, since nobody knows
+-- when the last request was; the turn counts as lost. What they had dispatched, and nobody accepted, is free at once: its message may
+-- never have left, and if it has, its number is old now.
 with mine as (
-  select domain_id from domains where holder = any($1::text[]) order by domain_id for no key update)
+  select domain_id from domains where holder = any($1::text[]) or (holder = 'queue' and dispatcher = any($1::text[]))
+  order by domain_id for no key update)
 update domains d
-set turn = d.turn + 1, holder = null, lost = d.lost + 1,
-    ready_at = least(d.ready_at, clock_timestamp() + greatest(d.delay, d.delay_by_hand))
+set turn = d.turn + 1, holder = null, lost = d.lost + (d.holder <> 'queue')::int,
+    ready_at = least(d.ready_at, clock_timestamp() + case when d.holder = 'queue' then interval '0' else greatest(d.delay, d.delay_by_hand) end)
 from mine where d.domain_id = mine.domain_id returning d.domain_id;
 
 -- name: workers_slots
@@ -550,3 +640,145 @@ select consumer from lockless where consumer <> all($1::int[]);
 
 -- name: message_depth
 select count(*) from messages where queue = any($1::text[]) and consumer is null;
+
+-- name: crawl_delete_begin
+-- From now on nothing is written for it; erase_barrier waits for those who may not know yet.
+update crawls set deleting = true, state = 'cancelled', rearm = null, version = version + 1 where crawl_id = $1 returning crawl_id;
+
+-- name: crawl_delete_end
+-- Its keys and counts go with it.
+delete from crawls where crawl_id = $1 and deleting;
+
+-- name: crawl_extent
+-- What `crawl delete` is about to remove.
+select coalesce(sum(urls), 0)::bigint as urls, coalesce(sum(urls) filter (where outcome in ('ok', 'not_modified')), 0)::bigint as pages
+from crawl_counts where crawl_id = $1;
+
+-- name: crawl_seed_domains
+-- $1 crawl: the domains of the seeds that a person named (a seed that moved passes its seedhood on, but not the trust).
+select distinct d.name from urls u join domains d using (domain_id) where u.crawl_id = $1 and u.seed and u.hops = 0 order by 1;
+
+-- name: erase_barrier
+-- Everybody who records has ended, or begins later than this and sees what was marked.
+select pg_advisory_xact_lock(20013);
+
+-- name: erase_domains
+-- $1 crawl, $2 after this domain, $3 most: the next domains of which the crawl holds anything.
+select d.domain_id from domains d where d.domain_id > $2 and (
+    exists (select from urls u where u.domain_id = d.domain_id and u.crawl_id = $1)
+    or exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1))
+order by d.domain_id limit $3;
+
+-- name: erase_urls
+-- Step 3. $1 domains, $2 crawl (null: all), $3 most. What is counted is returned.
+with doomed as (
+  select domain_id, crawl_id, url_hash from urls where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by 1, 2, 3 limit $3 for update),
+gone as (
+  delete from urls u using doomed x where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
+  returning u.crawl_id, coalesce(u.outcome, '') as outcome)
+select crawl_id, outcome, count(*) as n from gone group by 1, 2;
+
+-- name: erase_pages
+-- Step 3. $1 domains, $2 crawl (null: all), $3 most: a row for each page, with its body.
+with doomed as (
+  select domain_id, crawl_id, url_hash from pages where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by 1, 2, 3 limit $3 for update)
+delete from pages p using doomed x where p.domain_id = x.domain_id and p.crawl_id = x.crawl_id and p.url_hash = x.url_hash
+returning p.digest;
+
+-- name: erase_fetches
+-- Step 3.
+delete from fetches where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2);
+
+-- name: erase_domain_pages
+-- Step 3, last.
+delete from domain_pages where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2) returning crawl_id, pages;
+
+-- name: erase_budget
+-- Step 4. $1 crawls, $2 pages removed: what is no longer stored counts no longer.
+update crawls c set pages = greatest(0, c.pages - x.n), version = c.version + 1
+from (select crawl_id, n from unnest($1::int[], $2::bigint[]) x(crawl_id, n) order by 1) x
+where c.crawl_id = x.crawl_id and c.max_pages is not null;
+
+-- name: erase_digests
+-- $1 domains, $2 crawl (null: all), $3 most: the bodies of the pages that erase_pages removes next. Nobody else writes these pages.
+select distinct digest from (
+  select digest from pages where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by domain_id, crawl_id, url_hash limit $3) p where digest is not null;
+
+-- name: bodies_lock
+-- Step 1. Whoever takes one of these bodies for a page waits for us, or we for them.
+select digest from bodies where digest = any($1::bytea[]) order by digest for update;
+
+-- name: bodies_drop
+-- A NEW snapshot after bodies_lock, when the pages are gone: those that no page names any more.
+delete from bodies b where b.digest = any($1::bytea[]) and not exists (select from pages p where p.digest = b.digest) returning digest;
+
+-- name: domains_lock
+select domain_id from domains where domain_id = any($1::bigint[]) order by domain_id for update;
+
+-- name: domains_drop
+-- $1 domains. A NEW snapshot after domains_lock: those that no crawl knows any more. What was set by hand stays, and so does what is held or still rests:
+-- with its row, the pause it is owed would be forgotten. Origins stay: they are facts about a site, and of no crawl.
+delete from domains d
+where d.domain_id = any($1::bigint[]) and d.holder is null and d.ready_at <= clock_timestamp() and d.blocked is null
+  and d.delay_by_hand is null and d.concurrency_by_hand is null
+  and not exists (select from urls u where u.domain_id = d.domain_id) and not exists (select from pages p where p.domain_id = d.domain_id)
+returning d.domain_id;
+
+-- name: domain_forget
+-- $1 domain, $2 name, $3 reason: blocked, and nothing is written for it from now on, until it is unblocked.
+insert into domains (domain_id, name, blocked, forgotten_at) values ($1, $2, $3, now())
+on conflict (domain_id) do update set blocked = coalesce(domains.blocked, excluded.blocked), forgotten_at = excluded.forgotten_at;
+
+-- name: domain_blank
+-- $1 domain, just touched, without URLs: what is left is the block, the pause it is owed, and who may act.
+-- A turn that is queued holds URLs: it is withdrawn.
+update domains set due_at = null, address = null, visited_at = null, waits_for = null, failures = 0, throttled = 0, lost = 0,
+  turn = case when holder = 'queue' then turn + 1 else turn end, holder = nullif(holder, 'queue')
+where domain_id = $1 and not exists (select from urls u where u.domain_id = $1);
+
+-- name: domain_origins
+delete from origins where domain_id = $1;
+
+-- name: domains_block
+-- $1 domains, $2 names, $3 why; also of domains never seen. Running turns hear of it (domain_changed) and end before their next request.
+insert into domains (domain_id, name, blocked)
+select x.domain_id, x.name, $3 from unnest($1::bigint[], $2::text[]) x(domain_id, name) order by 1
+on conflict (domain_id) do update set blocked = excluded.blocked where domains.blocked is distinct from excluded.blocked
+returning domain_id;
+
+-- name: domain_unblock
+-- due_at was kept all the while: no touch is needed.
+update domains set blocked = null, forgotten_at = null where domain_id = $1 and blocked is not null returning domain_id;
+
+-- name: domain_tune
+-- $1 domain, $2 name, $3 whether to set the delay, $4 delay in seconds, $5 whether to set the concurrency, $6 that.
+-- A longer delay counts at once: a domain at rest rests longer.
+insert into domains as d (domain_id, name, delay_by_hand, concurrency_by_hand)
+values ($1, $2, case when $3 then make_interval(secs => $4::float8) end, case when $5 then $6::smallint end)
+on conflict (domain_id) do update set
+  delay_by_hand = case when $3 then excluded.delay_by_hand else d.delay_by_hand end,
+  concurrency_by_hand = case when $5 then excluded.concurrency_by_hand else d.concurrency_by_hand end,
+  ready_at = case when $3 and d.holder is null and d.visited_at is not null
+    then greatest(d.ready_at, d.visited_at + excluded.delay_by_hand) else d.ready_at end;
+
+-- name: domains_by_hand
+-- $1 domains: what is set by hand of them, asked for while they are visited.
+select domain_id, blocked, extract(epoch from delay_by_hand)::float8 as delay, concurrency_by_hand,
+  forgotten_at is not null as forgotten from domains
+where domain_id = any($1::bigint[]);
+
+-- name: domain_crawls
+-- $1 domain: what each crawl has of it.
+select c.name, c.state, count(*) as urls, count(*) filter (where u.outcome in ('ok', 'not_modified')) as pages,
+  count(*) filter (where u.open) as open
+from urls u join crawls c using (crawl_id) where u.domain_id = $1 group by c.crawl_id order by c.crawl_id;
+
+-- name: domain_rules
+select origin, status, fetched_at, expires_at, detail from origins where domain_id = $1 order by origin;
+
+-- name: domains_like
+-- Names that end like this one: for who meant another. $1 the name, $2 most.
+select name from domains where name like '%' || $1 or name like $1 || '%' order by name limit $2;

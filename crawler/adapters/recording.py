@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from crawler.adapters.fitting import OverBudgetError, not_erased, spend, within_budget
 from crawler.adapters.postgres import Database, Session, columns
 from crawler.core.content import clean
+from crawler.core.errors import DatabaseBusyError
+from crawler.core.headers import masked
 from crawler.core.model import FoundLink, Outcome, Release, Visit
 from crawler.core.moments import NEVER, moment
 
+BUDGET_TRIES: Final = 5
 LINK_ROWS: Final = 1000
 """At most so many link rows a statement."""
 SMALLINT: Final = 2**15 - 1
@@ -40,10 +44,6 @@ class Recorded:
     """The visits, without those that did not fit into a budget."""
 
 
-class _OverBudgetError(Exception):
-    """A crawl's budget does not hold the batch: roll back, cut, do it again."""
-
-
 class Recording:
     """Records batches as one worker."""
 
@@ -58,16 +58,23 @@ class Recording:
         releases: Sequence[Release],
         budgeted: frozenset[int],
         owed: Callable[[Release], float],
+        *,
+        metered: frozenset[int] = frozenset(),
     ) -> Recorded:
-        """Write the batch. *budgeted*: crawls with max_pages. *owed*: the pause a release still owes, asked at the last moment.
+        """Write the batch. *owed*: the pause a release still owes, asked at the last moment.
+
+        *budgeted*: crawls with max_pages, which is never exceeded. *metered*: those with max_bytes, which are over when it is reached.
 
         Raises:
             DatabaseBusyError, DatabaseUnavailableError: nothing was written, or all of it; give the same batch again.
         """
-        try:
-            return await self._write(visits, releases, budgeted, owed, cut=False)
-        except _OverBudgetError:
-            return await self._write(visits, releases, budgeted, owed, cut=True)
+        cut = False
+        for _ in range(BUDGET_TRIES):
+            try:
+                return await self._write(visits, releases, budgeted, owed, metered=metered, cut=cut)
+            except OverBudgetError as over:
+                budgeted, cut = budgeted | over.crawls, True
+        raise DatabaseBusyError("the budgets of the crawls keep changing")
 
     async def _write(
         self,
@@ -76,11 +83,14 @@ class Recording:
         budgeted: frozenset[int],
         owed: Callable[[Release], float],
         *,
+        metered: frozenset[int],
         cut: bool,
     ) -> Recorded:
         async with self._database.transaction() as session:
+            if visits:
+                visits = await not_erased(session, visits)
             if cut:
-                visits = await _within_budget(session, visits, budgeted)
+                visits = await within_budget(session, visits, budgeted)
             await _bodies(session, visits)
             found = await record_links(session, (link for visit in visits for link in visit.links))
             counts = _Counts()
@@ -96,13 +106,10 @@ class Recording:
                 stored[crawl_id] += n
             await counts.write(session, self._slot)
             limited = sorted(crawl for crawl in stored if crawl in budgeted)
-            if limited:
-                fits = await session.fetch("record_budget", limited, [stored[crawl] for crawl in limited])
-                if len(fits) < len(limited):
-                    raise _OverBudgetError
+            await spend(session, stored, limited)
             next_in = await _domains(session, found, releases, owed)
         full: tuple[int, ...] = ()
-        if limited or cut:
+        if limited or cut or metered:
             full = tuple(row["crawl_id"] for row in await self._database.fetch("finish_full"))
         return Recorded(next_in, len(found.due), stored, full, visits)
 
@@ -246,31 +253,6 @@ async def _domains(
     return next_in
 
 
-async def _within_budget(session: Session, visits: Sequence[Visit], budgeted: frozenset[int]) -> list[Visit]:
-    """Only the visits whose newly stored pages fit into what the crawls' budgets leave."""
-    crawls = sorted({visit.crawl_id for visit in visits} & budgeted)
-    left = dict.fromkeys(crawls, 0) | {  # a crawl that was deleted has none left
-        row["crawl_id"]: 0 if row["state"] == "cancelled" else row["left"]
-        for row in await session.fetch("budget_left", crawls)
-    }
-    keys = [(v.domain_id, v.crawl_id, v.url_hash) for v in visits if v.crawl_id in left]
-    known = {tuple(row) for row in await session.fetch("pages_stored", *columns(keys, 3))}
-    kept: list[Visit] = []
-    for visit in visits:
-        key = (visit.domain_id, visit.crawl_id, visit.url_hash)
-        if (
-            visit.settlement.outcome is Outcome.OK
-            and left.get(visit.crawl_id) is not None
-            and key not in known
-        ):
-            if left[visit.crawl_id] < 1:
-                continue
-            left[visit.crawl_id] -= 1
-            known.add(key)
-        kept.append(visit)
-    return kept
-
-
 def _link_row(link: FoundLink) -> tuple[object, ...]:
     return (
         link.domain_id, link.crawl_id, link.url_hash, link.url, sooner(link), _small(link.depth), _small(link.hops), link.seed,
@@ -295,7 +277,7 @@ def _page_row(visit: Visit) -> tuple[object, ...]:
     kept = visit.digest is not None
     return (
         visit.domain_id, visit.crawl_id, visit.url_hash, visit.at, visit.settlement.outcome.value, _small(answer.status),
-        clean(visit.settlement.detail), answer.address, answer.protocol, _pairs(answer.request_headers), _pairs(answer.headers),
+        clean(visit.settlement.detail), answer.address, answer.protocol, _pairs(masked(answer.request_headers)), _pairs(answer.headers),
         ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
         page.title if page else None, page.language if page else None, visit.redirect_url,
         _header(answer.header("etag")), _header(answer.header("last-modified")),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from crawler.adapters.proxying import Proxy
     from crawler.core.addresses import AddressPolicy
 
 ACCEPT: Final = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -88,6 +89,7 @@ class Web:
         max_connections: open ones, busy and idle together.
         tls_verify: whether certificates must be good.
         tls_ca_file: authorities to trust besides the system's.
+        proxy: through which every request goes. It resolves the names: only an address in the URL itself is still checked here.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Web:
         max_connections: int,
         tls_verify: bool = True,
         tls_ca_file: "Path | None" = None,
+        proxy: "Proxy | None" = None,
     ) -> None:
         self._limits = limits
         self._policy = policy
@@ -117,7 +120,9 @@ class Web:
             max_headers=limits.max_headers,
             connect_timeout=limits.connect_timeout,
             tls_timeout=limits.tls_timeout,
+            proxy=proxy,
         )
+        self._proxy = proxy
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -170,6 +175,8 @@ class Web:
         target, host, refusal = _target(url)
         most = FRAMING * max(cap, DRAINED_BYTES)
         attempt = Attempt(began, self._request_headers(host, headers, user_agent), most)
+        if refusal is None and self._proxy is not None:
+            refusal = self._policy.literal_refusal((target.host_subcomponent or "").rstrip("."))
         if refusal is not None:
             return attempt.answer(Outcome.ADDRESS_REFUSED, refusal)
         total = self._limits.total_timeout if total_timeout is None else total_timeout
@@ -227,6 +234,8 @@ class Web:
             size = attempt.read_head(response.status, protocol, response.raw_headers)
             if size > self._limits.max_headers:
                 raise Failure(Outcome.PROTOCOL_ERROR, "the headers are too large")
+            if self._proxy is not None:
+                self._proxy.check(response.status)
             outcome, detail = _by_status(response.status, attempt.redirect_to)
             if outcome is Outcome.OK and response.status not in _BODILESS:
                 if not accept_type(attempt.content_type):
@@ -246,8 +255,12 @@ class Web:
 
     async def _ask(self, target: URL, attempt: Attempt) -> aiohttp.ClientResponse:
         """Send the request and wait for the headers, on a new connection if an idle one was dead."""
+        # A tunnel for https is the connector's business: aiohttp's own would not be timed.
+        proxy = self._proxy if target.scheme == "http" else None
+        headers = attempt.request_headers if proxy is None else (*attempt.request_headers, *proxy.headers())
+        via = None if proxy is None else URL(proxy.url)
         try:
-            return await self._session.get(target, headers=attempt.request_headers, allow_redirects=False)
+            return await self._session.get(target, headers=headers, allow_redirects=False, proxy=via)
         except aiohttp.ClientConnectionError as error:
             if attempt.reused and not attempt.received and not attempt.fresh:
                 attempt.fresh = True

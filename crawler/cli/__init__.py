@@ -23,8 +23,15 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("crawler.cli.run", "Crawl from these URLs, in one process tree, until nothing is left to do."),
+    "demo": ("crawler.cli.demo", "Serve a small hostile web on this machine, and crawl it before your eyes."),
     "status": ("crawler.cli.status", "Show how a crawl is doing: outcomes, speed, slow and failing domains."),
     "list": ("crawler.cli.list", "List the crawls."),
+    "pause": ("crawler.cli.pause", "Let a crawl rest, until it is resumed."),
+    "resume": ("crawler.cli.resume", "Let a paused or cancelled crawl go on."),
+    "cancel": ("crawler.cli.cancel", "End a crawl, whatever is left of it."),
+    "delete": ("crawler.cli.delete", "Remove a crawl and all that is only its."),
+    "set": ("crawler.cli.set", "Change the limits of a crawl."),
+    "domain": ("crawler.cli.domain", "Look at a domain, slow it, block it, or remove all we hold of it."),
     "show": ("crawler.cli.show", "Show what is stored of a URL."),
     "why": ("crawler.cli.why", "Tell everything that decides about a URL."),
     "export": ("crawler.cli.export", "Write the pages of a crawl to a file."),
@@ -103,6 +110,9 @@ def main(arguments: Sequence[str] | None = None, program: click.Group = group) -
         status = _tell(door, f"{path}: {error.format_message().rstrip('.')}{hint}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         status = _tell(door, "crawl: interrupted", INTERRUPTED)
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        status = _tell(door, f"crawl: {named}{error.strerror or error}", FAILED)
     except Exception as error:  # noqa: BLE001  # the last place: whatever comes here is told, not lost
         status = _report(door, error)
     sys.exit(status if isinstance(status, int) else DONE)

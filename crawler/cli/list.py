@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from crawler.adapters.crawls import crawl_of
 from crawler.adapters.postgres import Database
 from crawler.cli.looking import NothingYetError, print_json, print_table, run
 from crawler.cli.options import database_options, settings_from
+from crawler.core.headers import masked
 from crawler.opening import opened_to_look
 from crawler.phrases import relative
 from crawler.settings import Settings
@@ -68,8 +70,12 @@ def in_short(row: Any) -> dict[str, Any]:
                 "per_domain",
                 "user_agent",
                 "parser",
+                "max_bytes",
             )
         },
+        "types": list(row["types"]),
+        "headers": [list(pair) for pair in masked(crawl_of(row).headers)],
+        "ignores_robots_of": list(row["owned_domains"]),
         "refresh": row["refresh"],
         "created_at": row["created_at"].isoformat(),
         "finished_at": row["finished_at"].isoformat() if row["finished_at"] else None,

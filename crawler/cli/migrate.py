@@ -27,7 +27,7 @@ def command(ctx: click.Context, /, *, as_json: bool, **_named: object) -> int:
 
 
 async def _migrate(settings: Settings, *, as_json: bool) -> None:
-    async with located(settings) as (dsn, place, _), await Database.open(dsn, size=2) as database:
+    async with located(settings) as place, await Database.open(place.dsn, size=2) as database:
         done = await migrate(database)
         have = await applied(database)
     if as_json:
@@ -42,4 +42,4 @@ async def _migrate(settings: Settings, *, as_json: bool) -> None:
         click.echo(f"applied {one.number:04} {one.name}")
     newest = max(have, default=0)
     state = "is up to date" if done else "was up to date already"
-    click.echo(f"{place} {state}: its last migration is {newest:04} {have.get(newest, '')}")
+    click.echo(f"{place.place} {state}: its last migration is {newest:04} {have.get(newest, '')}")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from crawler.adapters.crawls import Crawls
+from crawler.adapters.crawls import Crawls, crawl_of
 from crawler.adapters.postgres import Database
 from crawler.cli import FAILED
 from crawler.cli.list import counted, in_short, print_crawls
@@ -25,11 +25,19 @@ from crawler.cli.options import database_options, settings_from
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, relative, size, span
 from crawler.settings import Settings
+from crawler.wishes import shown
 
 RECENT: Final = 60.0
 """Seconds over which the speed is measured."""
 MOST_DOMAINS: Final = 5
 MOST_WAITING: Final = 10
+APART: Final = {
+    "user-agent": "user agent",
+    "types": "also stored",
+    "header": "headers",
+    "i-own": "no robots of",
+}
+"""What is set of a crawl and has a line of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,7 @@ def _print(doing: Doing, machinery: Machinery, place: Opened) -> None:
                 ", ".join(f"{n:,} {outcome or 'not visited yet'}" for outcome, n in outcomes.items())
                 or "none",
             ),
+            *_apart(row),
             *_shared(machinery),
             ("data", place.place),
         ]
@@ -216,21 +225,26 @@ def _state(row: Any, machinery: Machinery) -> str:
     since = row["finished_at"] or row["created_at"]
     ago = span((row["now"] - since).total_seconds())
     if row["state"] == "finished":
-        why = {"max_pages": "--max-pages is reached"}.get(row["finished_why"], "nothing is left to do")
+        why = {"max_pages": "--max-pages is reached", "max_bytes": "--max-bytes is reached"}.get(
+            row["finished_why"], "nothing is left to do"
+        )
         return f"finished {ago} ago ({why})"
     if row["state"] != "running":
-        return str(row["state"])
+        return "being deleted" if row["deleting"] else str(row["state"])
+    if row["rearm"] is not None:
+        return f"running, begun {ago} ago; `crawl resume {row['name']}` was cut short: give it again"
     idle = "" if machinery.slots else "; nobody works on it: the same `crawl run` goes on"
     return f"running, begun {ago} ago{idle}"
 
 
 def _limits(row: Any) -> str:
-    limits = [
-        f"--{name.replace('_', '-')} {row[name]:g}"
-        for name in ("max_pages", "max_depth", "max_pages_per_domain", "delay", "per_domain")
-        if row[name] is not None
-    ]
+    limits = [f"--{key} {value}" for key, value in shown(crawl_of(row)).items() if key not in APART]
     return "; " + " ".join([f"--scope {row['scope']}", *limits])
+
+
+def _apart(row: Any) -> list[tuple[str, str]]:
+    told = shown(crawl_of(row))
+    return [(label, told[key]) for key, label in APART.items() if key in told]
 
 
 def _shared(machinery: Machinery) -> list[tuple[str, str]]:

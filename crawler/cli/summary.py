@@ -1,10 +1,12 @@
 """How a run ended, for people and for programs."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from crawler.core.model import CrawlState
 from crawler.crawling import Summary
+from crawler.phrases import count, size, span
 
 
 def as_dict(summary: Summary, place: str) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def as_dict(summary: Summary, place: str) -> dict[str, Any]:
         "waiting": [
             {"domain": row["name"], "urls": row["urls"], "next_at": row["next_at"].isoformat() if row["next_at"] else None,
              "outcome": row["outcome"], "why": row["blocked"] or row["waits_for"]}
-            for row in summary.waiting
+            for row in _waiting(summary)
         ],
         "data": place,
     }  # fmt: skip
@@ -33,33 +35,42 @@ def as_text(summary: Summary, place: str, option: str) -> str:
     """The summary as a person reads it, with what to do next."""
     name = summary.crawl.name
     counts = outcomes(summary.totals)
-    lines = [
-        f"{_headline(summary)}: {counts.get('ok', 0) + counts.get('not_modified', 0)} pages stored in crawl {name}"
-    ]
+    stored = counts.get("ok", 0) + counts.get("not_modified", 0)
+    lines = [f"{_headline(summary)}: {count(stored, 'page')} stored in crawl {name}"]
     if summary.requests:
         lines.append(
-            f"  this run   {summary.pages} new pages, {summary.requests} requests, {summary.wire_bytes / 1e6:.1f} MB "
-            f"in {summary.seconds:.1f} s: {_rate(summary):.1f} pages/s"
+            f"  this run   {count(summary.pages, 'new page')}, {count(summary.requests, 'request')}, "
+            f"{size(summary.wire_bytes)} in {summary.seconds:.1f} s: {_rate(summary):.1f} pages/s"
         )
     lines.append(
         "  outcomes   "
-        + (", ".join(f"{n} {outcome or 'not visited'}" for outcome, n in counts.items()) or "none")
+        + (", ".join(f"{n:,} {outcome or 'not visited'}" for outcome, n in counts.items()) or "none")
     )
-    # What a crawl with a full budget has left does not wait: it is over.
-    waiting = summary.waiting if summary.crawl.state is CrawlState.RUNNING else ()
-    lines += [f"  waiting    {row['urls']} URLs of {row['name']}, {_when(row)}" for row in waiting[:3]]
+    waiting = () if summary.interrupted else _waiting(summary)
+    lines += [
+        f"  waiting    {count(row['urls'], 'URL')} of {row['name']}, {_when(row)}" for row in waiting[:3]
+    ]
     if len(waiting) > len(waiting[:3]):
         lines.append("  waiting    and more: see `crawl status`")
-    if not summary.seeds_stored:
+    if not summary.seeds_stored and not summary.interrupted:
         lines += [_failed_seed(row) for row in summary.seeds_failed]
     lines.append(f"  data       {place}")
     again = (
         "the same command goes on"
         if summary.interrupted or waiting
+        else f"crawl resume {name}{option}"
+        if summary.crawl.state in (CrawlState.PAUSED, CrawlState.CANCELLED)
+        else f"`crawl why {summary.seeds_failed[0]['url']}{option}` tells more"
+        if not stored and summary.seeds_failed
         else f"crawl export {name}{option} -o {name}.jsonl"
     )
     lines.append(f"  next       {again}")
     return "\n".join(lines)
+
+
+def _waiting(summary: Summary) -> Sequence[Any]:
+    """What still waits, by domain. What a crawl with a full budget has left does not wait: it is over."""
+    return summary.waiting if summary.crawl.state is CrawlState.RUNNING else ()
 
 
 def _failed_seed(row: Any) -> str:
@@ -91,11 +102,4 @@ def _when(row: Any) -> str:
     if row["next_at"] is None:
         return f"blocked: {why}"
     seconds = (row["next_at"] - datetime.now(UTC)).total_seconds()
-    return f"next in {_duration(seconds)}" + (f" ({why})" if why else "")
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"
+    return f"next in {span(max(0.0, seconds))}" + (f" ({why})" if why else "")

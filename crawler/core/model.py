@@ -105,6 +105,10 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
 
+LEFT: Final = "left"
+"""Whoever attended the crawl has ended: it is paused until it is run again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Crawl:
     """A named job: scope, limits, refresh rule. A limit of None or 0 means: none."""
@@ -127,6 +131,24 @@ class Crawl:
     refresh: str = "off"
     parser: str | None = None
     """The HTML parser, instead of the setting PARSER."""
+    attendant: str | None = None
+    """The run that looks after it; `LEFT` when that has ended, None when it belongs to whoever works."""
+    max_bytes: int | None = None
+    """Over the wire."""
+    types: tuple[str, ...] = ()
+    """Media types stored besides the usual ones: ``application/pdf``, ``image/*``."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with every request for a page; those with secrets only to `trusted_domains`."""
+    trusted_domains: tuple[str, ...] = ()
+    owned_domains: tuple[str, ...] = ()
+    """The operator's own: their robots.txt is ignored."""
+    deleting: bool = False
+    """It is being deleted: nothing is written for it any more."""
+
+    @property
+    def is_left(self) -> bool:
+        """Paused only because the run that attended it has ended: running it again lets it go on."""
+        return self.state is CrawlState.PAUSED and self.attendant == LEFT
 
 
 @dataclass(frozen=True, slots=True)

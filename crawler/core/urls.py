@@ -79,6 +79,21 @@ def canonical_or_error(text: str) -> str:
     return url
 
 
+def domain_named(text: str) -> str:
+    """The registrable domain that a person named: by itself, by a host in it, or by a URL.
+
+    Raises:
+        UrlError: it is none of these.
+    """
+    name = text.strip()
+    if name.count(":") > 1 and not name.startswith("[") and "/" not in name:
+        name = f"[{name}]"  # an IPv6 address
+    url = canonical(name if "://" in name else f"http://{name}/")
+    if url is None or not name:
+        raise UrlError(f"{_shown(text)} is neither a domain nor a URL: write example.com")
+    return domain_of(url)
+
+
 def url_hash(url: str) -> bytes:
     """The key of a canonical URL: 128-bit BLAKE2b."""
     return blake2b(url.encode(), digest_size=16).digest()

@@ -46,6 +46,7 @@ Answer: TypeAlias = Reply | Callable[[str], Reply]
 Site: TypeAlias = Mapping[str, Answer]
 """Answers by path; a path that ends in ``*`` stands for all that begin so. What is not there is 404."""
 
+UNTIL_CLOSED: Final[Headers] = {"Content-Length": "", "Connection": "close"}
 LOST: Final = Reply(b"no such page", 404)
 
 
@@ -117,8 +118,8 @@ def silence() -> Reply:
 
 
 def huge(mebibytes: int) -> Reply:
-    """A page of so many MiB."""
-    return Reply(b"<p>and so on" + b" " * (MIB - 12), times=mebibytes)
+    """A page of so many MiB, which does not say so beforehand: it ends with the connection."""
+    return Reply(b"<p>and so on" + b" " * (MIB - 12), headers=UNTIL_CLOSED, times=mebibytes)
 
 
 def bomb(mebibytes: int) -> Reply:

@@ -4,7 +4,7 @@ import asyncio
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from types import TracebackType
 from typing import Final, Self, TypeAlias
 
@@ -101,7 +101,7 @@ def _answers(name: str, kind: int, records: list[str], ttl: int) -> list[bytes]:
             answers.append(_record(owner, _CNAME, ttl, _wire(record)))
             owner = record
             continue
-        if kind == (_A if address.version == 4 else _AAAA):
+        if kind == (_A if isinstance(address, IPv4Address) else _AAAA):
             answers.append(_record(owner, kind, ttl, address.packed))
     return answers
 

@@ -45,7 +45,7 @@ class Web:
 
     def __init__(self, sites: Mapping[str, Site], names: Mapping[str, Records]) -> None:
         self.sites = sites
-        self.names = NameServer({**dict.fromkeys(sites, [LOOPBACK]), **names})
+        self.names = NameServer({**{name: [LOOPBACK] for name in sites}, **names})
         self.log: list[Request] = []
         self.port = 0
         self.trap_port = 0
@@ -126,6 +126,8 @@ class Web:
                 if reply.after:
                     await asyncio.sleep(reply.after)
                 await self._answer(writer, reply, replace(asked, status=reply.status))
+                if reply.headers.get("Connection") == "close":
+                    return
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:

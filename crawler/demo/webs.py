@@ -38,9 +38,14 @@ HUGE: Final = 64
 """MiB of the page that is too large, and of what the bomb unpacks to."""
 
 SEEDS: Final = ("start.test", "moved.test")
-FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {"rules.test": ("/private/", "/admin"), "start.test": ("/private/",)}
+FORBIDDEN: Final[Mapping[str, tuple[str, ...]]] = {
+    "rules.test": ("/private/", "/admin"),
+    "start.test": ("/private/",),
+}
 """What robots.txt disallows, by host: the beginnings of paths."""
-UNTOLD: Final[Mapping[str, tuple[str, ...]]] = {"quiet.test": ("/unfollowed-page", "/unfollowed-link", "/unfollowed-header")}
+UNTOLD: Final[Mapping[str, tuple[str, ...]]] = {
+    "quiet.test": ("/unfollowed-page", "/unfollowed-link", "/unfollowed-header")
+}
 """Pages that only nofollow links lead to."""
 CLOSED: Final = "shut.test"
 """Whose robots.txt cannot be had."""
@@ -117,11 +122,6 @@ def hostile_web() -> dict[str, Site]:
     }  # fmt: skip
 
 
-def seeds(sites: Mapping[str, Site]) -> list[str]:
-    """Where the crawl begins: the hosts."""
-    return [host for host in SEEDS if host in sites]
-
-
 def expected(sites: Mapping[str, Site]) -> list[Expected]:
     """Every page that must be stored, once: those with a title that nothing forbids."""
     found = []
@@ -142,12 +142,22 @@ def _start() -> Reply:
         "a.shop", "b.shop", "round", "calendar", "large", "inside", "letters", "quiet",
     ]  # fmt: skip
     links = [f"http://{host}.test:PORT/" for host in hosts]
-    return page("start", *links, "/private/diary", "http://rules.test:PORT/private/1", "/missing", "mailto:me@start.test")
+    return page(
+        "start",
+        *links,
+        "/private/diary",
+        "http://rules.test:PORT/private/1",
+        "/missing",
+        "mailto:me@start.test",
+    )
 
 
 def _ring(title: str, pages: int, *links: str) -> dict[str, Reply]:
     """A first page, and others in a ring with a shortcut."""
-    return {"/": page(title, "/1", *links), **{f"/{n}": _house(title, n, pages, *links) for n in range(1, pages + 1)}}
+    return {
+        "/": page(title, "/1", *links),
+        **{f"/{n}": _house(title, n, pages, *links) for n in range(1, pages + 1)},
+    }
 
 
 def _house(title: str, number: int, pages: int, *links: str) -> Reply:
@@ -174,7 +184,9 @@ def _rules() -> Site:
 
 
 def _letters() -> Site:
-    russian = "Съешь же ещё этих мягких французских булок да выпей чаю. Широкая электрификация южных губерний."
+    russian = (
+        "Съешь же ещё этих мягких французских булок да выпей чаю. Широкая электрификация южных губерний."
+    )
     return {
         "/": page("letters", *LETTERS),
         "/cyrillic": lettered("Привет", russian, "cp1251", header="windows-1251"),
@@ -185,7 +197,9 @@ def _letters() -> Site:
 
 
 def _quiet() -> Site:
-    no_follow = page("noindex, nofollow", "/unfollowed-page", head='<meta name="robots" content="noindex, nofollow">')
+    no_follow = page(
+        "noindex, nofollow", "/unfollowed-page", head='<meta name="robots" content="noindex, nofollow">'
+    )
     by_header = page("nofollow by header", "/unfollowed-header")
     return {
         "/": page("quiet", "/shy", "/header", body='<a rel="nofollow" href="/unfollowed-link">not this</a>'),

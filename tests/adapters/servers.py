@@ -10,7 +10,17 @@ from typing import Self
 
 from crawler.demo.names import LOOPBACK, NXDOMAIN, SERVFAIL, SILENCE, NameServer
 
-__all__ = ["LOOPBACK", "NXDOMAIN", "SERVFAIL", "SILENCE", "NameServer", "Reply", "Site", "Visitor", "response"]
+__all__ = [
+    "LOOPBACK",
+    "NXDOMAIN",
+    "SERVFAIL",
+    "SILENCE",
+    "NameServer",
+    "Reply",
+    "Site",
+    "Visitor",
+    "response",
+]
 
 
 @dataclass

@@ -482,6 +482,18 @@ async def test_budget_cut(heart: Frontiers) -> None:
     assert all(urls == [] for _, urls in (await heart.take()).values())
 
 
+async def test_a_limit_given_to_a_running_crawl_holds_at_once(heart: Frontiers) -> None:
+    """A recorder that does not know yet that its crawl was given a limit counts against it all the same."""
+    crawl = await heart.crawl(*(f"{A}{n}" for n in range(6)))
+    _, urls = await heart.hold("a.example")
+    await heart.record([visit(urls[0])])
+    await heart.crawl(max_pages=3)
+    recorded = await heart.record([visit(item) for item in urls[1:]])
+
+    assert recorded.stored == {crawl: 2}
+    assert recorded.full == (crawl,)
+
+
 async def test_budget_of_a_crawl_that_is_gone(heart: Frontiers) -> None:
     """A batch for a crawl that was cancelled or deleted meanwhile stores no page of it, and the rest."""
     gone = await heart.crawl(A, name="gone", max_pages=5)

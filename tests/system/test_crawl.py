@@ -6,19 +6,18 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from crawler.core.urls import domain_of
+from crawler.demo.language import Reply, Site, once, page, redirect, robots, status
+from crawler.demo.server import Web, hurried, serving
 from tests.system.program import Program, kill
-from tests.system.web import Reply, Site, Web, hurried, page, serving
 
 BASE = {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "0"}
-TEXT = {"Content-Type": "text/plain"}
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def many(domains: int, pages: int) -> dict[str, Site]:
         ring = {f"/{i}": page(f"{i}", f"/{(i + 1) % pages}", f"/{(i * 7) % pages}") for i in range(1, pages)}
         ring["/0"] = page("0", "/1", "/missing", "/private/x")
         ring["/"] = page("start", "/0")
-        ring["/robots.txt"] = Reply(b"User-agent: *\nDisallow: /private/\n", headers=TEXT)
+        ring["/robots.txt"] = robots("/private/")
         sites[f"site{number}.test"] = ring
     return sites
 
@@ -88,7 +87,7 @@ def test_hosts_of_a_domain_share_its_pace(program: Program) -> None:
 def test_crawl_delay_is_obeyed(program: Program) -> None:
     """A crawl-delay in robots.txt rules out a shorter --delay and more than one request at a time."""
     site = {
-        "/robots.txt": Reply(b"User-agent: *\nCrawl-delay: 0.4\n", headers=TEXT),
+        "/robots.txt": robots(crawl_delay=0.4),
         "/": page("start", "/1", "/2", "/3"),
         **{f"/{i}": page("x") for i in (1, 2, 3)},
     }
@@ -154,14 +153,12 @@ def test_two_crawls_at_once(program: Program, web: Web) -> None:
 
 def test_throttled_domain_waits(program: Program) -> None:
     """After a 429 the whole domain waits as long as Retry-After says, and then the page comes after all."""
-    turn = count()
-    busy = Reply(b"", 429, {"Retry-After": "1"})
-    site: Mapping[str, object] = {
+    site: Site = {
         "/": page("start", "/a", "/b"),
-        "/a": lambda: busy if next(turn) == 0 else page("a"),
+        "/a": once(status(429, retry_after="1"), page("a")),
         "/b": page("b"),
     }
-    with serving({"busy.test": site}) as web:  # type: ignore[dict-item] # a Site, by its values
+    with serving({"busy.test": site}) as web:
         summary = on(program, web, RUN_PATIENCE="5s").crawl(web.url("busy.test"), "--delay", "0")
 
         after = [one.began for one in web.log]
@@ -172,17 +169,12 @@ def test_throttled_domain_waits(program: Program) -> None:
 
 def test_a_seed_that_moved(program: Program) -> None:
     """A seed that redirects to another domain passes its seedhood on: that domain is crawled, the links between are not."""
-    sites = {
-        "old.test": {"/": Reply(b"", 301, {"Location": "http://www.new.test:PORT/home"})},
+    sites: dict[str, Site] = {
+        "old.test": {"/": redirect("http://www.new.test:PORT/home")},
         "www.new.test": {"/home": page("home", "/a", "http://else.test:PORT/"), "/a": page("a")},
         "else.test": {"/": page("else")},
     }
     with serving(sites) as web:
-        for site in sites.values():  # the port is known only now
-            for path, reply in list(site.items()):
-                port = str(web.port)
-                headers = {name: value.replace("PORT", port) for name, value in reply.headers.items()}
-                site[path] = Reply(reply.body.replace(b"PORT", port.encode()), reply.status, headers)
         summary = on(program, web).crawl(web.url("old.test"), "--delay", "0")
 
         assert summary["outcomes"] == {"ok": 2, "redirect": 1}
@@ -246,7 +238,7 @@ def test_a_dead_domain_condemns_its_turn(program: Program, web: Web) -> None:
 
 def test_unreachable_robots_refuse(program: Program) -> None:
     """robots.txt that answers 503 means that nothing is fetched, and says when it is asked again."""
-    with serving({"shut.test": {"/robots.txt": Reply(b"", 503), "/": page("start")}}) as web:
+    with serving({"shut.test": {"/robots.txt": status(503), "/": page("start")}}) as web:
         summary = on(program, web).crawl(web.url("shut.test"), "--delay", "0", status=1)
 
         assert web.asked() == ["/robots.txt"]
@@ -255,16 +247,16 @@ def test_unreachable_robots_refuse(program: Program) -> None:
 
 def test_robots_txt_of_another_host(program: Program) -> None:
     """robots.txt may redirect, also to another origin; its rules count for the origin that was asked for."""
-    sites = {
-        "a.test": {"/robots.txt": Reply(b"", 301, {"Location": "http://b.test:PORT/rules"}), "/": page("start", "/no", "/yes"),
-                   "/no": page("no"), "/yes": page("yes")},
-        "b.test": {"/rules": Reply(b"User-agent: *\nDisallow: /no\n", headers=TEXT)},
-    }  # fmt: skip
+    sites: dict[str, Site] = {
+        "a.test": {
+            "/robots.txt": redirect("http://b.test:PORT/rules"),
+            "/": page("start", "/no", "/yes"),
+            "/no": page("no"),
+            "/yes": page("yes"),
+        },
+        "b.test": {"/rules": robots("/no")},
+    }
     with serving(sites) as web:
-        moved = sites["a.test"]["/robots.txt"]
-        sites["a.test"]["/robots.txt"] = Reply(
-            b"", 301, {"Location": moved.headers["Location"].replace("PORT", str(web.port))}
-        )
         summary = on(program, web).crawl(web.url("a.test"), "--delay", "0")
 
         assert summary["outcomes"] == {"ok": 2, "robots_refused": 1}

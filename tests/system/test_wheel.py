@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from tests.system.web import page, serving
+from crawler.demo.language import page
+from crawler.demo.server import serving
 
 ROOT: Final = Path(__file__).parents[2]
 SOURCES: Final = ("crawler", "scheduler", "migrations", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
