@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -94,7 +95,7 @@ class Child:
         stopper = asyncio.create_task(stop.wait())
         stopper.add_done_callback(lambda _: stdin.close())
         hurrier = asyncio.create_task(hurry.wait())
-        hurrier.add_done_callback(lambda done: _terminate(process, done))
+        hurrier.add_done_callback(partial(_terminate, process))
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 stdin.write(len(self._hello).to_bytes(4, "big") + self._hello)
@@ -121,7 +122,11 @@ def _terminate(process: asyncio.subprocess.Process, asked: "asyncio.Task[Any]") 
 async def _serve() -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, lambda: (hurry if stop.is_set() else stop).set())
+
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop.add_signal_handler(signal.SIGTERM, told)
     # The terminal's Ctrl-C is for the parent, who tells us.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     reader = asyncio.StreamReader()

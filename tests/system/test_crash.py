@@ -3,14 +3,14 @@
 A few kills in the usual run of the tests; ``make crash`` makes two hundred.
 """
 
+import contextlib
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -18,6 +18,9 @@ from crawler.core.urls import domain_of
 from crawler.demo.language import Site, page, robots
 from crawler.demo.server import Web, hurried, serving
 from tests.system.program import Program
+
+if TYPE_CHECKING:
+    import subprocess
 
 KILLS: Final = int(os.environ.get("CRAWL_TEST_KILLS", "8"))
 DOMAINS: Final = 50
@@ -64,10 +67,8 @@ def strike(kind: str, run: "subprocess.Popen[str]", data: Path, dice: random.Ran
         "power": [run.pid, *workers, *postmaster(data)],
     }[kind]
     for pid in doomed:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     return run.pid in doomed
 
 
