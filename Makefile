@@ -12,7 +12,7 @@ FOR_RUN := $(or $(wildcard $(FOR_DEV)),.venv/.ready-run-$(KEY))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl url demo check format fix lint types shape test crash coverage clean
+.PHONY: help setup crawl url demo check format fix lint types shape test crash coverage reference clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ crash: $(FOR_DEV) ## kill a crawl at 200 random moments, and see that nothing is
 coverage: $(FOR_DEV) ## all tests, and which branches they miss
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+
+reference: $(FOR_DEV) ## write docs/reference.md from the program
+	$(BIN)/python docs/reference.py > docs/reference.new && mv docs/reference.new docs/reference.md
 
 clean: ## remove what builds and tests leave behind (.venv stays)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

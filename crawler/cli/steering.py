@@ -75,10 +75,11 @@ def confirm(question: str, *, yes: bool) -> None:
 
     Raises:
         UsageError: nobody is there to be asked.
-        Abort: they said no.
+        StateError: they said no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} Nobody is there to be asked: say --yes")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise StateError("nothing was removed")

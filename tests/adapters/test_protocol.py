@@ -193,7 +193,7 @@ async def test_two_dispatchers(heart: Frontiers) -> None:
     """A domain that one dispatcher is taking is skipped by the other, which does not wait."""
     await heart.crawl(A, B)
     async with slow(heart.database) as (session, _):
-        first = await session.fetch("dispatch", 1, timedelta(seconds=60))
+        first = await session.fetch("dispatch", 1, timedelta(seconds=60), "worker")
         second = await heart.frontier.dispatch(10, 60)
 
     assert {first[0]["name"], *(t.domain for t in second)} == {"a.example", "b.example"}
