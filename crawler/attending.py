@@ -36,6 +36,7 @@ class Attendance:
         for row in await self._crawls.database.fetch("crawls_attended"):
             if row["crawl_id"] == own or row["attendant"] == self._ours:
                 continue
-            who = msgspec.json.decode(row["attendant"], type=Identity)
-            if who.is_dead(same_machine=self._same_machine):
+            # 'hand': paused by hand after its run had ended, and resumed.
+            who = None if row["attendant"] == "hand" else msgspec.json.decode(row["attendant"], type=Identity)
+            if who is None or who.is_dead(same_machine=self._same_machine):
                 await self._crawls.leave(row["crawl_id"], row["attendant"])

@@ -249,15 +249,14 @@ def _next(crawl: Crawl, row: Any, now: datetime) -> Verdict:
     if row["blocked"] is not None:
         return Verdict(f"not while the domain is blocked ({row['blocked']})", {"next_at": None})
     if crawl.state is not CrawlState.RUNNING:
-        until = {"finished": "run again", "paused": "resumed", "cancelled": "resumed"}.get(
-            crawl.state, "running, and it is over"
-        )
+        until = "run again" if crawl.is_left or crawl.state is CrawlState.FINISHED else "resumed"
         if crawl.state is CrawlState.FINISHED and row["open"]:  # finished, and yet open: a budget is used up
             if crawl.max_pages:
                 until += f" with more than --max-pages {crawl.max_pages}"
             elif crawl.max_bytes:
                 until += " with more --max-bytes"
-        words = f"not before the crawl, which is {crawl.state}, is {until}"
+        stopped = "whose run has ended" if crawl.is_left else f"which is {crawl.state}"
+        words = f"not before the crawl, {stopped}, is {until}"
         return Verdict(f"{words}; then {_when(ready, now)}", {"next_at": None})
     if row["holder"] is not None and row["ready_at"] > now:
         return Verdict("now: its domain is queued or being visited", {"next_at": now.isoformat()})

@@ -1,17 +1,22 @@
 """Where the truth is: a server that was named, or the embedded one in the data folder. Migrated when it is opened."""
 
+import asyncio
 import contextlib
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from crawler.adapters.binaries import default_data_dir
 from crawler.adapters.embedded import EmbeddedPostgres
 from crawler.adapters.migrations import migrate, verify
 from crawler.adapters.postgres import Database
+from crawler.core.errors import EmbeddedDatabaseError
 from crawler.settings import Settings
+
+REVIVALS: Final = 5
+"""Attempts to start a server again that died under us."""
 
 Revive: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -47,8 +52,16 @@ async def located(settings: Settings) -> AsyncIterator[Place]:
 
     async def revive() -> None:
         nonlocal server
-        dead, server = server, await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin)
-        await dead.close()  # a user less; the new one keeps it running
+        for left in reversed(range(REVIVALS)):
+            try:
+                dead, server = server, await EmbeddedPostgres.open(data, bin_dir=settings.postgres_bin)
+            except EmbeddedDatabaseError:  # killed again while it recovered, perhaps
+                if not left:
+                    raise
+                await asyncio.sleep(1.0)
+            else:
+                await dead.close()  # a user less; the new one keeps it running
+                return
 
     option = "" if settings.data is None else f" --data {shlex.quote(str(settings.data))}"
     try:

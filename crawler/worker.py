@@ -198,7 +198,7 @@ class Worker:
         ]
         if dead:
             freed = await self._database.fetch("free_dead", dead)
-            log.warning("worker.buried", workers=len(dead), domains=len(freed))
+            log.info("worker.buried", workers=len(dead), domains=len(freed))
             for worker_id in dead:
                 await self._database.fetch("worker_gone", worker_id)
 
@@ -273,10 +273,10 @@ class Worker:
         try:
             await visit.run()
         except asyncio.CancelledError:
-            log.warning("turn.lost", domain=visit.turn.domain)
+            log.info("turn.lost", domain=visit.turn.domain)
             delivery.ack()
         except (DatabaseBusyError, DatabaseUnavailableError) as error:
-            log.warning("turn.lost", domain=visit.turn.domain, reason=str(error))
+            log.info("turn.lost", domain=visit.turn.domain, reason=str(error))
             delivery.ack()
         except FaircrawlError:
             raise

@@ -383,11 +383,14 @@ where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max
   and exists (select from urls where crawl_id = $1 and open) returning crawl_id;
 
 -- name: crawl_pause
--- A row if it was running. A resume that was under way has ended with this: its compare and set finds another rearm.
-update crawls set state = 'paused', rearm = null, attendant = null, version = version + 1 where crawl_id = $1 and state = 'running' returning crawl_id;
+-- A row if it was running, or was only left by its run: from now on only `resume` lets it go on. Its run has ended with this; 'hand'
+-- stands for one that had ended before. A resume that was under way has ended too: its compare and set finds another rearm.
+update crawls set state = 'paused', rearm = null, version = version + 1,
+  attendant = case attendant when 'left' then 'hand' else attendant end
+where crawl_id = $1 and (state = 'running' or state = 'paused' and attendant = 'left') returning crawl_id;
 
 -- name: crawls_attended
-select crawl_id, attendant from crawls where state = 'running' and attendant like '{%';
+select crawl_id, attendant from crawls where state = 'running' and attendant <> 'left';
 
 -- name: crawl_attend
 update crawls set attendant = $2 where crawl_id = $1;
@@ -468,7 +471,8 @@ select exists (
 
 -- name: crawl_waiting
 -- What still waits, and since when it could go on: for the summary.
-select d.name, d.waits_for, d.blocked, count(*) as urls, min(greatest(u.due_at, d.ready_at)) as next_at, min(u.outcome) as outcome
+select d.name, d.waits_for, d.blocked, count(*) as urls, min(greatest(u.due_at, d.ready_at)) as next_at, min(u.outcome) as outcome,
+  bool_or(d.holder is not null and d.ready_at > clock_timestamp()) as held
 from urls u join domains d using (domain_id) where u.crawl_id = $1 and u.open
 group by 1, 2, 3 order by next_at nulls last limit $2;
 

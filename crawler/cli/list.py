@@ -12,6 +12,7 @@ from crawler.adapters.postgres import Database
 from crawler.cli.looking import NothingYetError, print_json, print_table, run
 from crawler.cli.options import database_options, settings_from
 from crawler.core.headers import masked
+from crawler.core.model import LEFT
 from crawler.opening import opened_to_look
 from crawler.phrases import relative
 from crawler.settings import Settings
@@ -93,7 +94,7 @@ def print_crawls(rows: Sequence[Any]) -> None:
         [
             (
                 row["name"],
-                row["state"],
+                "left" if row["attendant"] == LEFT else row["state"],
                 f"{row['stored']:,}",
                 f"{row['urls']:,}",
                 row["scope"],

@@ -22,6 +22,7 @@ from crawler.cli.looking import (
     run,
 )
 from crawler.cli.options import database_options, settings_from
+from crawler.core.model import LEFT
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, relative, size, span
 from crawler.settings import Settings
@@ -214,6 +215,8 @@ def _print_waiting(doing: Doing) -> None:
 def _next(one: Any, now: datetime) -> str:
     if one["blocked"] or one["next_at"] is None:
         return "never"
+    if one["held"]:
+        return "being visited"
     return relative(max(one["next_at"], now), now)
 
 
@@ -230,7 +233,9 @@ def _state(row: Any, machinery: Machinery) -> str:
         )
         return f"finished {ago} ago ({why})"
     if row["state"] != "running":
-        return "being deleted" if row["deleting"] else str(row["state"])
+        if row["deleting"]:
+            return "being deleted"
+        return "its run has ended; run it again to go on" if row["attendant"] == LEFT else str(row["state"])
     if row["rearm"] is not None:
         return f"running, begun {ago} ago; `crawl resume {row['name']}` was cut short: give it again"
     idle = "" if machinery.slots else "; nobody works on it: the same `crawl run` goes on"

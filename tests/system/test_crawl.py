@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from crawler.core.urls import domain_of
-from crawler.demo.language import Reply, Site, once, page, redirect, robots, status
+from crawler.demo.language import Reply, Site, once, page, redirect, robots, slow, status
 from crawler.demo.server import Web, hurried, serving
 from tests.system.program import Program, kill
 
@@ -277,3 +278,60 @@ def test_the_export(program: Program, web: Web) -> None:
         "title url"
     )
     assert " ".join(sorted(json.loads(lines[0]))) == expected
+
+
+def test_the_second_ctrl_c_cuts_open_requests(program: Program) -> None:
+    """The first Ctrl-C waits for an open request, the second cuts it; what was not answered is fetched by the next run."""
+    asked = threading.Event()
+
+    def slowly(_path: str) -> Reply:
+        asked.set()
+        return slow(page("slow"), 4.0)
+
+    site: Site = {"/": page("start", "/slow"), "/slow": slowly}
+    with serving({"slow.test": site}) as web:
+        here = on(program, web)
+        first = here.start("run", web.url("slow.test"), "--delay", "0")
+        asked.wait(30)
+        os.kill(first.pid, signal.SIGINT)
+        told = first.stderr.readline() if first.stderr else ""
+        os.kill(first.pid, signal.SIGINT)
+        began = time.monotonic()
+        first.communicate(timeout=20)
+        lasted = time.monotonic() - began
+        summary = here.crawl(web.url("slow.test"), "--delay", "0")
+
+    assert told == "crawl: stopping when the open requests have ended; interrupt again to stop at once\n"
+    assert first.returncode == 130
+    assert lasted < 3
+    assert summary["outcomes"] == {"ok": 2}
+
+
+def test_nobody_elses_run_goes_on_with_a_crawl(program: Program, web: Web) -> None:
+    """A crawl whose run was interrupted, or killed, waits for its own next run: a run of another crawl leaves it alone."""
+    here = on(program, web)
+    left, other, killed_, last = list(web.sites)[:4]
+    first = here.start("run", web.url(left))
+    wait_for(web, 2)
+    os.kill(first.pid, signal.SIGINT)
+    first.communicate(timeout=20)
+    second = here.start("run", web.url(killed_))
+    wait_for(web, len(web.log) + 2)
+    kill(second)
+    before = {host: len(web.asked(host)) for host in (left, killed_)}
+    here.crawl(web.url(other), "--delay", "0")
+    here.run("pause", left)
+    here.run("resume", left)
+    here.crawl(web.url(last), "--delay", "0")
+    after = {host: len(web.asked(host)) for host in (left, killed_)}
+    finished = [here.crawl(web.url(host), "--delay", "0")["outcomes"]["ok"] for host in (left, killed_)]
+
+    assert after == before
+    assert finished == [11, 11]
+
+
+def wait_for(web: Web, requests: int) -> None:
+    """Wait until the web has had so many requests."""
+    deadline = time.monotonic() + 30
+    while len(web.log) < requests and time.monotonic() < deadline:
+        time.sleep(0.01)  # the log is all there is to wait for
