@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime
 from typing import Final
 
-from crawler.core.model import FoundLink, Outcome, Visit
+from crawler.core.model import FoundLink, Outcome, Settlement, Visit
 from crawler.core.settlement import settle
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import canonical, domain_id, domain_of, url_hash
@@ -44,25 +44,7 @@ class Ledger:
             detail=detail,
             domain_wait=domain_wait,
         )
-        await self._recorder.put(
-            Visit(
-                domain_id=self._turn.domain_id,
-                crawl_id=item.crawl_id,
-                url_hash=item.url_hash,
-                url=item.url,
-                taken=item.due_at,
-                previous=item.outcome,
-                depth=item.depth,
-                settlement=settlement,
-                at=datetime.now(UTC),
-                answer=answer,
-                page=seen.page,
-                redirect_url=redirect_url,
-                digest=seen.digest,
-                compressed=seen.compressed,
-                links=links,
-            )
-        )
+        await self._put(item, settlement, seen, links, redirect_url)
 
     async def unasked(
         self, item: TurnUrl, outcome: Outcome, detail: str, *, ask_robots_in: float | None = None
@@ -77,6 +59,16 @@ class Ledger:
             detail=detail,
             robots_ask_in=ask_robots_in,
         )
+        await self._put(item, settlement)
+
+    async def _put(
+        self,
+        item: TurnUrl,
+        settlement: Settlement,
+        seen: Read | None = None,
+        links: tuple[FoundLink, ...] = (),
+        redirect_url: str | None = None,
+    ) -> None:
         await self._recorder.put(
             Visit(
                 domain_id=self._turn.domain_id,
@@ -88,6 +80,12 @@ class Ledger:
                 depth=item.depth,
                 settlement=settlement,
                 at=datetime.now(UTC),
+                answer=None if seen is None else seen.answer,
+                page=None if seen is None else seen.page,
+                redirect_url=redirect_url,
+                digest=None if seen is None else seen.digest,
+                compressed=None if seen is None else seen.compressed,
+                links=links,
             )
         )
 

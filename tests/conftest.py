@@ -17,11 +17,17 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
+import hypothesis
 import pytest
 
 from crawler.adapters.embedded import EmbeddedPostgres
 from crawler.adapters.migrations import migrate
 from crawler.adapters.postgres import Database
+
+# No deadline: the machines are shared. The same cases each time where a chance finding would stop somebody else's work.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("here"), derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 T = TypeVar("T")
 
