@@ -137,7 +137,7 @@ def domain_of(url: str) -> str:
 def _domain(host: str) -> str:
     if literal(host) is not None:  # first: the suffix list would make 0.1 of 127.0.0.1
         return host
-    name = host.removesuffix(".") or host
+    name = host.rstrip(".") or host
     return _suffixes().privatesuffix(name) or name
 
 
