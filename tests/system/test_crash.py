@@ -91,7 +91,7 @@ def test_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
         run = program.start(*command)
         kinds = []
         for _ in range(KILLS):
-            until_asked(web, len(web.log) + dice.randint(1, 400), run)
+            until_asked(web, len(web.log) + dice.randint(1, 120), run)
             if run.poll() is not None:
                 break
             kinds.append(dice.choice(["worker", "run", "database", "power"]))
