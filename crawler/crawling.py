@@ -8,7 +8,7 @@ It ends when every URL has an outcome and no retry is due within `run_patience`,
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,8 +18,8 @@ from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from crawler.core.model import Crawl, CrawlState
 from crawler.core.scope import scope_key
 from crawler.opening import Opened, Revive
-from crawler.processes import Child, open_worker
-from crawler.progress import Progress, together, waits_for
+from crawler.processes import at_work
+from crawler.progress import Progress, waits_for
 from crawler.seeds import links
 from crawler.settings import Settings
 from crawler.worker import AWAY
@@ -104,7 +104,7 @@ async def _attended(
     began, last = time.time(), Progress()
     before = _done(await crawls.totals(found.crawl_id))
     if await crawls.busy(found.crawl_id, settings.run_patience):
-        async with _workers(settings, opened.dsn, hurry) as progress:
+        async with at_work(settings, opened.dsn, hurry) as progress:
             await _until_done(
                 crawls,
                 found.crawl_id,
@@ -123,7 +123,7 @@ async def _attended(
         crawl=await crawls.by_id(found.crawl_id) or found,
         new_seeds=new_seeds,
         interrupted=interrupted,
-        seconds=max(0.0, last.last_commit - began) if last.last_commit else 0.0,
+        seconds=max(0.0, (last.last_commit or (time.time() if now.visits > before.visits else began)) - began),
         pages=now.pages - before.pages,
         requests=now.visits - before.visits,
         wire_bytes=now.wire_bytes - before.wire_bytes,
@@ -183,29 +183,3 @@ async def _until_done(
             continue
         away_since = None
         dear_until = clock() + min(LONGEST, DEAREST * (clock() - began))
-
-
-@contextlib.asynccontextmanager
-async def _workers(
-    settings: Settings, dsn: str, hurry: asyncio.Event
-) -> AsyncIterator[Callable[[], Progress]]:
-    """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled."""
-    done = asyncio.Event()
-    async with contextlib.AsyncExitStack() as stack:
-        if settings.processes == 1:
-            worker = await stack.enter_async_context(open_worker(settings, dsn))
-            runs, progress = [worker.run(done, hurry)], worker.progress
-        else:
-            children = [Child(settings, dsn) for _ in range(settings.processes)]
-            runs = [child.run(done, hurry) for child in children]
-
-            def progress() -> Progress:
-                return together([child.progress for child in children])
-
-        async with asyncio.TaskGroup() as tasks:
-            for run in runs:
-                tasks.create_task(run)
-            try:
-                yield progress
-            finally:
-                done.set()

@@ -63,6 +63,8 @@ class Dispatcher:
         self._sizes = sizes
         self._woken = asyncio.Event()
         self._next = 0.0
+        self._hungry = False
+        """The last round may have left something that is due now."""
 
     def wake(self, seconds: float = 0.0) -> None:
         """A domain will be due and ready in so many seconds."""
@@ -76,11 +78,10 @@ class Dispatcher:
         clock = asyncio.get_running_loop().time
         while True:
             self._next = clock() + LOOK_AGAIN
-            try:
-                more = await _to_its_end(self.dispatch_once())
-            except DatabaseBusyError:
-                more = 0
-            if more >= AT_ONCE:
+            self._hungry = False
+            with contextlib.suppress(DatabaseBusyError):
+                await _to_its_end(self.dispatch_once())
+            if self._hungry:
                 continue
             await asyncio.sleep(SHORTEST_PAUSE)
             await self._until_next()
@@ -93,10 +94,19 @@ class Dispatcher:
                 async with asyncio.timeout(rest):
                     await self._woken.wait()
 
+    def high_water(self, slots: int) -> int:
+        """How many turns may wait in the queue for workers who visit so many domains at once.
+
+        At least `LEAST_HIGH_WATER`, so that short turns leave nobody idle; but a message that waits for longer than the queue lease
+        has waited for nothing, so not more than can be taken in half of it if every turn is a long one.
+        """
+        in_time = int(slots * self._queue_lease / (2 * self._sizes.turn_seconds))
+        return max(2 * slots, min(LEAST_HIGH_WATER, in_time) if slots else LEAST_HIGH_WATER)
+
     async def dispatch_once(self) -> int:
         """One round: how many domains were taken (0 above the high-water mark)."""
-        high_water = max(LEAST_HIGH_WATER, 2 * int(await self._frontier.database.value("workers_slots")))
-        room = min(AT_ONCE, high_water - await self._queue.depth())
+        slots = int(await self._frontier.database.value("workers_slots"))
+        room = min(AT_ONCE, self.high_water(slots) - await self._queue.depth())
         if room <= 0:
             return 0
         taken = await self._frontier.dispatch(room, self._queue_lease, self._dispatcher)
@@ -113,6 +123,8 @@ class Dispatcher:
             if empty:
                 await self._frontier.release_empty(empty)
             sent = True
+            # Where several crawls share the room, one that has few domains leaves some of it: the next round gives it to the others.
+            self._hungry = len(taken) >= AT_ONCE or taken[0].lines > 1
         finally:
             if not sent:  # also what was published: its message finds another number, and is dropped
                 with contextlib.suppress(DatabaseError):
@@ -121,7 +133,8 @@ class Dispatcher:
 
     async def _send(self, taken: list[Dispatched], urls: dict[int, list[turns.TurnUrl]]) -> None:
         def body(t: Dispatched) -> bytes:
-            return turns.encode(turns.Turn(turns.VERSION, t.domain_id, t.domain, t.turn, urls[t.domain_id]))
+            turn = turns.Turn(turns.VERSION, t.domain_id, t.domain, t.turn, urls[t.domain_id], t.address)
+            return turns.encode(turn)
 
         deadly = [t for t in taken if t.lost > LOST_FOR_GOOD]
         if deadly:

@@ -34,6 +34,7 @@ DNS_PORT: Final = 53
 LAST_PORT: Final = 65535
 LONGEST: Final = 3650 * 86400.0
 LARGEST: Final = 1 << 50
+MOST_AT_AN_ADDRESS: Final = 1_000_000
 
 AMOUNT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)", re.ASCII)
 SERVER: Final = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", re.ASCII)
@@ -211,6 +212,34 @@ def _database(value: object) -> str:
     return text if urlsplit(text).scheme in {"postgres", "postgresql"} else _refuse()
 
 
+def _broker(value: object) -> str:
+    text = _text(value)
+    parts = urlsplit(text)
+    try:
+        good = parts.scheme in {"amqp", "amqps"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        _refuse("the port is no number")
+    return text if good and parts.path.count("/") <= 1 and not parts.fragment else _refuse()
+
+
+def _prefix(value: object) -> str:
+    text = _text(value)
+    return text if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}", text) else _refuse()
+
+
+def _crowd(item: object) -> tuple[Network, int]:
+    """How many turns at once for each address of a network: ``CIDR=N``, or one that was read already."""
+    if isinstance(item, str):
+        network, _, number = item.rpartition("=")
+        if not re.fullmatch(r"[0-9]{1,6}", number.strip(), re.ASCII):
+            _refuse("a number is missing")
+        item = (network.strip(), int(number))
+    match item:
+        case (net, int(most)) if 0 <= most <= MOST_AT_AN_ADDRESS:
+            return _network(net), most
+    _refuse()
+
+
 def _proxy(value: object) -> str:
     text = _text(value)
     parts = urlsplit(text)
@@ -259,6 +288,11 @@ PATH: Final = Kind("a path", "/var/lib/crawl", _path)
 FILE: Final = Kind("an existing file", "/etc/ssl/certs/ca-certificates.crt", _file)
 FOLDER: Final = Kind("an existing folder", "/usr/lib/postgresql/17/bin", _folder)
 DATABASE: Final = Kind("a PostgreSQL address", "postgresql://crawl@localhost/crawl", _database)
+BROKER: Final = Kind("a RabbitMQ address", "amqp://crawl:password@localhost:5672/crawl", _broker)
+QUEUE_PREFIX: Final = Kind("the beginning of a queue's name (letters, digits, _ . : -)", "crawl", _prefix)
+CROWDS: Final = items(
+    _crowd, "a list of CIDR=TURNS", "203.0.113.0/24=500,127.0.0.0/8=0", lambda one: f"{one[0]}={one[1]}"
+)
 AGENT_NAME: Final = Kind(
     "a user agent in printable latin-1 that starts with a robots.txt product token (letters, _ and -)",
     "examplebot/1.0 (+https://example.com/bot)",

@@ -4,11 +4,13 @@ One promise, one contract suite (tests/contract/), two that keep it: `adapters.q
 
 1. A published message is delivered at least once, to one consumer at a time, urgent ones first.
 2. What a consumer had and did not settle when it died is delivered again, and after five deliveries lies with the dead letters.
-3. No consumer has more than *prefetch* unsettled messages.
+3. No consumer is handed more than *prefetch* unsettled messages.
+4. A dead letter stays until it is dropped or taken up again by hand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 TURNS: Final = "crawl.turns"
@@ -29,6 +31,18 @@ class Delivery:
     """Not to be understood, or deadly: keep it aside, with the reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up, and why."""
+
+    letter_id: str
+    """By which it is named on the command line."""
+    body: bytes
+    reason: str
+    buried_at: datetime | None
+    """None: the queue does not know."""
+
+
 class Queue(Protocol):
     """Where turns wait for workers."""
 
@@ -43,3 +57,17 @@ class Queue(Protocol):
 
     async def depth(self) -> int:
         """How many messages wait for a consumer."""
+
+    async def dead_count(self) -> int:
+        """How many dead letters there are."""
+
+    async def dead_letters(self, most: int) -> list[DeadLetter]:
+        """The oldest dead letters, at most so many; they stay."""
+
+    async def exhume(
+        self, chosen: Collection[str] | None, work: Callable[[DeadLetter], Awaitable[None]]
+    ) -> int:
+        """Do *work* with each dead letter of these numbers (None: all there are now), then remove it: how many.
+
+        A letter whose *work* raises stays, with all that come after it.
+        """

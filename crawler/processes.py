@@ -1,4 +1,4 @@
-"""Worker processes of `crawl run`: started, listened to, told to stop.
+"""Workers, here or in processes of their own: started, listened to, told to stop.
 
     parent ──settings, DSN on stdin──► child: a Worker
            ◄──a line of progress a second──
@@ -15,7 +15,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final
@@ -24,12 +24,12 @@ import msgspec
 import uvloop
 
 from crawler.adapters.postgres import Database
-from crawler.adapters.queue import PostgresQueue
 from crawler.core.errors import FaircrawlError, leaves
 from crawler.progress import Progress, together
+from crawler.queues import opened_queue
 from crawler.settings import Settings
 from crawler.telemetry import configure
-from crawler.worker import Worker
+from crawler.worker import AWAY, Worker
 
 POOL: Final = 6
 """Connections of a worker to the database, besides those that listen."""
@@ -40,18 +40,50 @@ SHORT_LIVES: Final = 5
 
 
 @contextlib.asynccontextmanager
-async def open_worker(settings: Settings, dsn: str) -> AsyncIterator[Worker]:
-    """A worker on the PostgreSQL queue."""
-    async with await Database.open(dsn, size=POOL, lookups=True) as database:
+async def open_worker(settings: Settings, dsn: str, *, patience: float = AWAY) -> AsyncIterator[Worker]:
+    """A worker on the queue of these settings."""
+    async with (
+        await Database.open(dsn, size=POOL, lookups=True) as database,
+        opened_queue(settings, database) as queue,
+    ):
         same = settings.database_url is None  # a data folder is of this machine
-        yield Worker(settings, database, PostgresQueue(database), same_machine=same)
+        yield Worker(settings, database, queue, same_machine=same, patience=patience)
+
+
+@contextlib.asynccontextmanager
+async def at_work(
+    settings: Settings, dsn: str, hurry: asyncio.Event, *, patience: float = AWAY
+) -> AsyncIterator[Callable[[], Progress]]:
+    """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled.
+
+    *patience*: seconds for which the database or the broker may be away before a worker gives up.
+    """
+    done = asyncio.Event()
+    async with contextlib.AsyncExitStack() as stack:
+        if settings.processes == 1:
+            worker = await stack.enter_async_context(open_worker(settings, dsn, patience=patience))
+            runs, progress = [worker.run(done, hurry)], worker.progress
+        else:
+            children = [Child(settings, dsn, patience=patience) for _ in range(settings.processes)]
+            runs = [child.run(done, hurry) for child in children]
+
+            def progress() -> Progress:
+                return together([child.progress for child in children])
+
+        async with asyncio.TaskGroup() as tasks:
+            for run in runs:
+                tasks.create_task(run)
+            try:
+                yield progress
+            finally:
+                done.set()
 
 
 class Child:
     """One worker process, replaced when it dies."""
 
-    def __init__(self, settings: Settings, dsn: str) -> None:
-        self._hello = pickle.dumps((settings, dsn))
+    def __init__(self, settings: Settings, dsn: str, *, patience: float = AWAY) -> None:
+        self._hello = pickle.dumps((settings, dsn, patience))
         self._before = Progress()
         self._now = Progress()
 
@@ -70,7 +102,7 @@ class Child:
         while not stop.is_set():
             ended = self.progress
             self._before = replace(
-                ended, active=0, open_requests=0, lookups=0, rest=None, unwritten=0, away=False
+                ended, active=0, open_requests=0, lookups=0, rest=None, unwritten=0, away=""
             )
             self._now = Progress()
             began = time.monotonic()
@@ -132,7 +164,7 @@ async def _serve() -> None:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     size = int.from_bytes(await reader.readexactly(4), "big")
-    settings, dsn = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own parent wrote it
+    settings, dsn, patience = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own parent wrote it
 
     async def until_parent_ends() -> None:
         await reader.read()
@@ -144,7 +176,7 @@ async def _serve() -> None:
                 os.write(sys.stdout.fileno(), msgspec.json.encode(asdict(worker.progress())) + b"\n")
                 await asyncio.sleep(REPORT)
 
-    async with open_worker(settings, dsn) as worker, asyncio.TaskGroup() as tasks:
+    async with open_worker(settings, dsn, patience=patience) as worker, asyncio.TaskGroup() as tasks:
         extra = [tasks.create_task(until_parent_ends()), tasks.create_task(report(worker))]
         await worker.run(stop, hurry)
         for task in extra:

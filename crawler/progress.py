@@ -28,8 +28,8 @@ class Progress:
     """Seconds until the next pause is over; None: no turn is at rest."""
     unwritten: int = 0
     """Visits not on disk yet."""
-    away: bool = False
-    """The database does not answer."""
+    away: str = ""
+    """What does not answer: the database or the broker; empty: all do."""
 
 
 def together(parts: Sequence[Progress]) -> Progress:
@@ -50,14 +50,14 @@ def together(parts: Sequence[Progress]) -> Progress:
         lookups=sum(p.lookups for p in parts),
         rest=min(rests, default=None),
         unwritten=sum(p.unwritten for p in parts),
-        away=any(p.away for p in parts),
+        away=next((p.away for p in parts if p.away), ""),
     )
 
 
 def waits_for(progress: Progress) -> str:
     """What holds a run up at the moment, in a few words; empty: nothing is at work, so ask the frontier."""
     if progress.away:
-        return "database: it does not answer"
+        return f"{progress.away}: it does not answer"
     if progress.lookups and progress.lookups >= progress.open_requests:
         return f"DNS: {progress.lookups} names asked for"
     if progress.open_requests:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from crawler.adapters.postgres import Database
+from crawler.adapters.touching import touch
 from crawler.core.content import clean
 from crawler.core.robots_record import RobotsRecord, Standing, effective, needs_fetch
 from crawler.core.urls import domain_id as number_of
@@ -69,7 +70,8 @@ class RulesBook:
             async with self._database.transaction() as session:
                 again = await session.fetch("robots_rearm", domain_id, record.origin)
                 if again:  # by the database's clock, not by ours
-                    await session.fetch("touch", [domain_id], [domain], [again[0]["due_at"]])
+                    youngest = max(row["crawl_id"] for row in again)
+                    await touch(session, [(domain_id, domain, again[0]["due_at"], youngest)])
         return known
 
     def _remember(self, origin: str, record: RobotsRecord | None) -> Known:

@@ -17,14 +17,18 @@ from crawler.core.errors import SettingsError
 from crawler.kinds import (
     AGENT,
     AGENT_NAME,
+    BROKER,
+    CROWDS,
     DATABASE,
     FILE,
     FLAG,
     FOLDER,
+    MOST_AT_AN_ADDRESS,
     NAME_SERVERS,
     NETWORKS,
     PATH,
     PROXY,
+    QUEUE_PREFIX,
     REACHABLE,
     Kind,
     NameServer,
@@ -43,6 +47,10 @@ __all__ = ["Loaded", "Row", "Settings", "describe", "load", "parse_duration", "p
 MASK: Final = "********"
 RENEWALS: Final = 4
 """A lease is renewed every quarter of its length: three renewals may fail before it ends."""
+
+
+LONGEST_DELIVERY: Final = 1500.0
+"""RabbitMQ's consumer_timeout is 30 minutes; what a turn may take at its end comes on top."""
 
 
 Contradiction: TypeAlias = tuple[tuple[str, ...], str]
@@ -74,6 +82,17 @@ class Settings:
     postgres_bin: Path | None = knob(
         None, FOLDER, "The folder of PostgreSQL's programs for the embedded database; none: find them."
     )
+    amqp_url: str | None = knob(
+        None,
+        BROKER,
+        "Where RabbitMQ is, which carries the turns; none: PostgreSQL carries them.",
+        secret=True,
+    )
+    amqp_prefix: str = knob(
+        "crawl",
+        QUEUE_PREFIX,
+        "What the queues' names begin with: crawl.turns, crawl.turns.urgent, crawl.dead.",
+    )
     user_agent: str = knob(
         "", AGENT_NAME, "What we call ourselves; its first word is the name that robots.txt is read for."
     )
@@ -85,6 +104,16 @@ class Settings:
     delay: float = knob(1.0, duration(), "How long a domain is left alone after an answer.")
     max_crawl_delay: float = knob(
         600.0, duration(), "How much of a longer crawl-delay in robots.txt is obeyed."
+    )
+    per_address: int = knob(
+        50,
+        whole(0, MOST_AT_AN_ADDRESS, 50),
+        "How many domains at one address may be visited at once, by all workers together; 0: no limit.",
+    )
+    per_address_nets: tuple[tuple[Network, int], ...] = knob(
+        (),
+        CROWDS,
+        "Networks with another per_address, as CIDR=N; while neither is given, allow_nets have no limit.",
     )
     turn_seconds: float = knob(60.0, duration(1, 86400), "How long one turn of a domain may take.")
     work_lease: float = knob(
@@ -131,7 +160,9 @@ class Settings:
     run_patience: float = knob(
         300.0, duration(0, 86400), "How soon a retry must be due for `crawl run` to wait for it."
     )
-    processes: int = knob(1, whole(1, 1024, 2), "How many processes `crawl run` fetches with.")
+    processes: int = knob(
+        1, whole(1, 1024, 2), "How many processes `crawl run` or `crawl worker` fetches with."
+    )
     parser: str = knob("turbohtml", word("turbohtml", "html5lib"), "Which parser reads HTML.")
 
     def __post_init__(self) -> None:
@@ -205,7 +236,11 @@ def load(
         raise SettingsError("\n".join(complaints))
     if values.get("data") and values.get("database_url"):
         del values[_loser(given["data"], given["database_url"])]
-    origins = dict.fromkeys(FIELDS, "default") | {name: given[name].origin for name in values}
+    if not {"per_address", "per_address_nets"} & values.keys():  # a network of one's own is no hoster's
+        values["per_address_nets"] = tuple((net, 0) for net in values.get("allow_nets", ()))
+    origins = dict.fromkeys(FIELDS, "default") | {
+        name: given[name].origin for name in values if name in given
+    }
     try:
         settings = Settings(**values)
     except ContradictionError as error:
@@ -236,6 +271,12 @@ def contradictions(it: Settings) -> Iterator[Contradiction]:
         # A message behind a turn at work would always be stale before anybody could accept it.
         names = ("turn_seconds", "total_timeout", "queue_lease")
         yield names, "queue_lease is shorter than turn_seconds and total_timeout together: raise it"
+    if it.amqp_url is not None and it.turn_seconds + it.total_timeout > LONGEST_DELIVERY:
+        names = ("turn_seconds", "total_timeout", "amqp_url")
+        yield (
+            names,
+            "turn_seconds and total_timeout are more than 25 minutes together: RabbitMQ takes a message back after 30",
+        )
     if it.delay > it.max_crawl_delay:
         yield ("delay", "max_crawl_delay"), "max_crawl_delay is shorter than delay: raise it"
     if not AGENT.fullmatch(it.user_agent):

@@ -11,33 +11,37 @@ turns end by themselves.
 """
 
 import asyncio
-import contextlib
 import os
-import time
-import uuid
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 
-from crawler import __version__
 from crawler.adapters.crawls import CHANGED, Crawls
 from crawler.adapters.dns import Resolver
 from crawler.adapters.domains import Domains
 from crawler.adapters.erasing import DOMAIN_CHANGED
-from crawler.adapters.frontier import Frontier
+from crawler.adapters.frontier import Accepted, Frontier
 from crawler.adapters.postgres import Database
 from crawler.adapters.recording import Recording
 from crawler.asking import RobotsAsker
 from crawler.browsing import open_web
-from crawler.census import Identity
 from crawler.core import turns
-from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, FaircrawlError, MessageError
+from crawler.core.crowds import CrowdLimits
+from crawler.core.errors import (
+    BrokerUnavailableError,
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    FaircrawlError,
+)
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
-from crawler.leases import Leases, boottime
+from crawler.intake import Intake
+from crawler.leases import Leases
 from crawler.ports import Delivery, Queue
+from crawler.presence import Presence
 from crawler.progress import Progress
 from crawler.recorder import Recorder
 from crawler.rules import RulesBook
@@ -49,9 +53,10 @@ log: Final = structlog.get_logger()
 
 AWAY: Final = 30.0
 """Seconds for which the database may be away before the worker gives up."""
+CALM: Final = 3.0
+"""Seconds without trouble after which it counts as over."""
 AGAIN: Final = 0.5
 """Seconds between attempts while the database is away."""
-HEARTBEAT: Final = 10.0
 COUNT_SLOTS: Final = 63
 
 
@@ -59,12 +64,21 @@ class Worker:
     """Fetches turns from a queue until told to stop."""
 
     def __init__(
-        self, settings: Settings, database: Database, queue: Queue, *, same_machine: bool = False
+        self,
+        settings: Settings,
+        database: Database,
+        queue: Queue,
+        *,
+        same_machine: bool = False,
+        patience: float = AWAY,
     ) -> None:
-        self._identity = Identity.ours()
-        self._same_machine = same_machine
-        self.worker_id = f"{self._identity.host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        carrier = "postgres" if settings.amqp_url is None else "rabbit"
+        self._presence = Presence(
+            database, slots=settings.domains_at_once, queue=carrier, same_machine=same_machine
+        )
+        self.worker_id = self._presence.worker_id
         self._settings = settings
+        self._patience = patience
         self._database = database
         self._queue = queue
         self._frontier = Frontier(database)
@@ -77,15 +91,13 @@ class Worker:
             sizes=TurnSizes(settings.turn_seconds, settings.per_domain),
             dispatcher=self.worker_id,
         )
-        slot = 1 + uuid.uuid5(uuid.NAMESPACE_OID, self.worker_id).int % COUNT_SLOTS
+        slot = 1 + zlib.crc32(self.worker_id.encode()) % COUNT_SLOTS
         self.recorder = Recorder(
-            Recording(database, self.worker_id, slot), self._crawls, patience=AWAY, due=self._due
+            Recording(database, self.worker_id, slot), self._crawls, patience=patience, due=self._due
         )
-        self._offered: list[tuple[turns.Turn, Delivery]] = []
-        self._something = asyncio.Event()
         self._active: dict[asyncio.Task[None], TurnVisit] = {}
         self._resolver: Resolver | None = None
-        self._away = False
+        self._away: dict[object, str] = {}
 
     def __repr__(self) -> str:
         return f"<Worker {self.worker_id}: {len(self._active)} turns>"
@@ -106,7 +118,7 @@ class Worker:
             lookups=0 if self._resolver is None else self._resolver.lookups,
             rest=min(rests, default=None),
             unwritten=recorder.waiting,
-            away=recorder.away or self._away,
+            away="database" if recorder.away else next(iter(self._away.values()), ""),
         )
 
     def wake(self) -> None:
@@ -146,28 +158,37 @@ class Worker:
                 upkeep = [
                     tasks.create_task(self._persist(self._leases.keep)),
                     tasks.create_task(self._persist(self._crawls.keep)),
-                    tasks.create_task(self._persist(self._heartbeat)),
+                    tasks.create_task(self._persist(self._presence.keep)),
                     tasks.create_task(self._persist(self._watch.keep)),
                     tasks.create_task(self._database.listen([CHANGED, DOMAIN_CHANGED], self._hear)),
                 ]
-                intake = [
-                    tasks.create_task(self._persist(lambda: self._queue.consume(slots, self._offer))),
+                intake = Intake(
+                    self._frontier,
+                    self.worker_id,
+                    settings.work_lease,
+                    limits=CrowdLimits(settings.per_address, settings.per_address_nets),
+                    look_up=None if settings.proxy is not None else resolver.first_address,
+                    begin=partial(self._begin, tasks),
+                    tasks=tasks,
+                )
+                feeding = [
+                    tasks.create_task(self._persist(lambda: self._queue.consume(slots, intake.offer))),
                     tasks.create_task(self._persist(self._dispatcher.run)),
-                    tasks.create_task(self._persist(lambda: self._accept_all(tasks))),
+                    tasks.create_task(self._persist(lambda: intake.accept_all(self._watch.accepted))),
                 ]
                 await stop.wait()
-                await self._wind_down(intake, hurry)
+                await self._wind_down(intake, feeding, hurry)
                 for task in (*upkeep, recording):
                     task.cancel()
         finally:
             await web.close()
             await resolver.close()
-            with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):
-                await self._database.fetch("worker_gone", self.worker_id)
+            await self._presence.sign_out()
 
     def _hear(self, channel: str, payload: str) -> None:
         if channel == CHANGED:
             self._crawls.changed()
+            self._dispatcher.wake()
         else:
             self._watch.changed(payload)
 
@@ -177,8 +198,7 @@ class Worker:
         patience = clock() + AWAY
         while True:
             try:
-                await self._database.fetch("worker_here", *self._row(self._settings.domains_at_once))
-                await self._free_dead()
+                await self._presence.sign_in()
             except (DatabaseBusyError, DatabaseUnavailableError):
                 if clock() > patience:
                     raise
@@ -186,28 +206,13 @@ class Worker:
             else:
                 return
 
-    async def _free_dead(self) -> None:
-        """Take over from workers that are certainly dead, without waiting for their leases to end."""
-        known = await self._database.fetch("workers_known")
-        dead = [
-            row["worker_id"]
-            for row in known
-            if Identity(row["host"], row["boot"], row["pid"], row["began"]).is_dead(
-                same_machine=self._same_machine
-            )
-        ]
-        if dead:
-            freed = await self._database.fetch("free_dead", dead)
-            log.info("worker.buried", workers=len(dead), domains=len(freed))
-            for worker_id in dead:
-                await self._database.fetch("worker_gone", worker_id)
-
-    async def _wind_down(self, intake: list[asyncio.Task[None]], hurry: asyncio.Event) -> None:
-        for task in intake:
+    async def _wind_down(
+        self, intake: Intake, feeding: list[asyncio.Task[None]], hurry: asyncio.Event
+    ) -> None:
+        for task in feeding:
             task.cancel()
-        await asyncio.wait(intake)
-        offered, self._offered = self._offered, []
-        await self._frontier.give_back([(turn.domain_id, turn.turn) for turn, _ in offered])
+        await asyncio.wait(feeding)
+        await intake.withdraw()
         for visit in self._active.values():
             visit.stop()
         if self._active:
@@ -223,50 +228,16 @@ class Worker:
         if self._active:
             await asyncio.wait(self._active)
 
-    def _offer(self, delivery: Delivery) -> None:
-        try:
-            turn = turns.decode(delivery.body)
-        except MessageError as error:
-            log.error("message.buried", reason=str(error))  # noqa: TRY400 - what it is stands in the reason
-            delivery.dead(str(error))
-            return
-        self._offered.append((turn, delivery))
-        self._something.set()
-
-    async def _accept_all(self, tasks: asyncio.TaskGroup) -> None:
-        while True:
-            await self._something.wait()
-            self._something.clear()
-            offered, self._offered = self._offered, []
-            began, asked = boottime(), time.monotonic()
-            try:
-                accepted = await self._frontier.accept(
-                    [(turn.domain_id, turn.turn) for turn, _ in offered],
-                    self.worker_id,
-                    self._settings.work_lease,
-                )
-            except (DatabaseBusyError, DatabaseUnavailableError, asyncio.CancelledError):
-                self._offered = (
-                    offered + self._offered
-                )  # accepted or not: its number tells, and a lease ends by itself
-                self._something.set()
-                raise
-            taken = list(accepted)
-            for turn, delivery in offered:
-                # Of two messages of one domain at most one was accepted: that whose number was bumped, and only one copy of it.
-                state = accepted.get(turn.domain_id)
-                if state is None or state.turn != turn.turn + 1:
-                    delivery.ack()
-                    continue
-                del accepted[turn.domain_id]
-                lease = self._leases.hold(turn.domain_id, state.turn, began, lambda: None)
-                visit = TurnVisit(turn, state, lease, self._tools)
-                task = tasks.create_task(self._turn(visit, delivery))
-                lease.lost = lambda task=task: _cancel(task)  # type: ignore[misc] # bound early
-                self._active[task] = visit
-                task.add_done_callback(self._active.pop)
-                task.add_done_callback(lambda _task, lease=lease: self._leases.drop(lease))  # type: ignore[misc] # bound early
-            self._watch.accepted(taken, asked)
+    def _begin(
+        self, tasks: asyncio.TaskGroup, turn: turns.Turn, state: Accepted, delivery: Delivery, since: float
+    ) -> None:
+        lease = self._leases.hold(turn.domain_id, state.turn, since, lambda: None)
+        visit = TurnVisit(turn, state, lease, self._tools)
+        task = tasks.create_task(self._turn(visit, delivery))
+        lease.lost = lambda: _cancel(task)
+        self._active[task] = visit
+        task.add_done_callback(self._active.pop)
+        task.add_done_callback(lambda _: self._leases.drop(lease))
 
     async def _turn(self, visit: TurnVisit, delivery: Delivery) -> None:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
@@ -290,58 +261,27 @@ class Worker:
         if next_in:
             self._dispatcher.wake(min(next_in.values()))
 
-    async def _heartbeat(self) -> None:
-        """Say that we live, and keep the day partitions of fetches ahead of the clock."""
-        made: datetime | None = None
-        while True:
-            await self._database.fetch("worker_here", *self._row(self._settings.domains_at_once))
-            self._away = False
-            today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            if made != today:
-                await make_partitions(self._database, today)
-                made = today
-            await asyncio.sleep(HEARTBEAT)
-
-    def _row(self, slots: int) -> tuple[object, ...]:
-        own = self._identity
-        return self.worker_id, own.host, own.boot, own.pid, own.began, __version__, slots
-
     async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do *work* for ever: again when the database was busy or away, unless it stays away."""
-        clock = asyncio.get_running_loop().time
+        """Do *work* for ever: again when the database or the broker was busy or away, unless it stays away."""
+        loop = asyncio.get_running_loop()
         away_since: float | None = None
         while True:
-            began = clock()
+            began = loop.time()
+            calm = loop.call_later(CALM, self._away.pop, work, None)
             try:
                 await work()
             except DatabaseBusyError:
                 pass
-            except DatabaseUnavailableError:
-                self._away = True
-                if away_since is None or clock() - began > AWAY:
-                    away_since = clock()
-                if clock() - away_since > AWAY:
+            except (DatabaseUnavailableError, BrokerUnavailableError) as error:
+                self._away[work] = "database" if isinstance(error, DatabaseUnavailableError) else "broker"
+                if away_since is None or loop.time() - began > AWAY:
+                    away_since = loop.time()
+                if loop.time() - away_since > self._patience:
                     raise
+            finally:
+                calm.cancel()
             await asyncio.sleep(AGAIN)
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-async def make_partitions(database: Database, today: datetime, days: int = 3) -> None:
-    """Make the partitions of fetches for today and the next days; a day that began without one stays in fetches_rest."""
-    for ahead in range(days):
-        day = today + timedelta(days=ahead)
-        name = f"fetches_{day:%Y%m%d}"
-        if await database.ask("select to_regclass($1)", name) is not None:
-            continue
-        bounds = f"from ('{day.isoformat()}') to ('{(day + timedelta(days=1)).isoformat()}')"
-        occupied = f"select exists (select from fetches_rest where at >= '{day.isoformat()}' and at < '{day + timedelta(days=1)}')"
-        if not await database.ask(occupied):
-            with contextlib.suppress(DatabaseBusyError):
-                await database.script(
-                    # Two of these at once collide in spite of "if not exists".
-                    "select pg_advisory_xact_lock(20015); "
-                    f"create table if not exists {name} partition of fetches for values {bounds}"
-                )

@@ -54,6 +54,7 @@ create table domains (
   name        text not null,
   due_at      timestamptz,                               -- never later than the earliest due URL of a running crawl
   ready_at    timestamptz not null default '-infinity',  -- when it will bear a visit; a lease is only a later one
+  due_for     int not null default 0,                    -- the crawl in whose line it stands: dispatch is fair between lines
   blocked     text,                                      -- by hand, with the reason
   -- the one key to find work by: exact, and in the order of "since when could it have been visited"
   next_at     timestamptz generated always as
@@ -66,13 +67,15 @@ create table domains (
   delay_by_hand       interval,
   concurrency_by_hand smallint,
   address     inet,                                      -- last connected to
+  crowded     boolean not null default false,            -- its last turn found no room at its address (per_address)
   failures    smallint not null default 0,               -- turns in a row in which nothing was answered
   throttled   smallint not null default 0,               -- turns in a row that ended with 429 or 503
   waits_for   text,                                      -- why ready_at is later than a pause would make it
   visited_at  timestamptz,                               -- when it was last crawled
   constraint "a domain has one row" primary key (domain_id)
 ) with (fillfactor = 70);
-create index domains_due on domains (next_at) where next_at is not null;
+create index domains_due on domains (due_for, next_at) where next_at is not null;
+create index domains_out on domains (address) where holder is not null or crowded;  -- few: what is queued, held, or waits for room
 
 create table domain_pages (
   domain_id bigint not null,
@@ -180,6 +183,7 @@ create table workers (
   began      bigint not null default 0,                      -- clock ticks from the boot to its start
   version    text not null,
   slots      int not null,
+  queue      text not null default 'postgres',           -- which carries its turns: postgres or rabbit
   started_at timestamptz not null default now(),
   seen_at    timestamptz not null default now(),
   constraint "a worker has one row" primary key (worker_id)

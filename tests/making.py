@@ -10,9 +10,10 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls, Limits, Wish
-from crawler.adapters.frontier import Accepted, Frontier
+from crawler.adapters.frontier import Accepted, Frontier, Offer
 from crawler.adapters.postgres import Database, Session
 from crawler.adapters.recording import Recorded, Recording, record_links
+from crawler.adapters.touching import touch
 from crawler.core.model import Answer, FoundLink, Outcome, Page, Release, ScopeKind, Settlement, Visit
 from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id, domain_of, url_hash
@@ -88,7 +89,7 @@ class Frontiers:
 
     async def accept(self, name: str, turn: int) -> Accepted | None:
         """Become the holder of a dispatched domain."""
-        found = await self.frontier.accept([(domain_id(name), turn)], self.worker, WORK_LEASE)
+        found = await self.frontier.accept([Offer(domain_id(name), turn)], self.worker, WORK_LEASE)
         return found.get(domain_id(name))
 
     async def hold(self, name: str) -> tuple[int, list[TurnUrl]]:
@@ -134,9 +135,7 @@ async def row(database: Database, sql: str, *args: object) -> Any:
 async def insert(session: Session, *links: FoundLink) -> None:
     """Put links on the frontier as part of somebody's transaction, and touch their domains."""
     found = await record_links(session, links)
-    await session.fetch(
-        "touch", list(found.due), [found.names[d] for d in found.due], list(found.due.values())
-    )
+    await touch(session, found.touched())
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from crawler.adapters.frontier import Offer
 from crawler.adapters.postgres import Database
 from crawler.core.moments import NEVER
 from crawler.core.urls import domain_id
@@ -33,7 +34,7 @@ class Keeper:
         for name, (turn, _) in (await self.heart.take()).items():
             began = boottime()
             number = domain_id(name)
-            accepted = (await self.heart.frontier.accept([(number, turn)], "worker", LENGTH))[number]
+            accepted = (await self.heart.frontier.accept([Offer(number, turn)], "worker", LENGTH))[number]
 
             def lost(name: str = name) -> None:
                 self.lost[name] = boottime()
@@ -91,7 +92,7 @@ async def test_locked_until_the_end(keeper: Keeper) -> None:
     """A turn that cannot be renewed, its row being locked, is cut before its lease ends; the others go on."""
     leases = await keeper.hold(A, B)
     async with slow(keeper.heart.database) as (session, _):
-        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER])
+        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER], [0])
         async with keeper.keeping(), asyncio.timeout(10):
             await keeper.told.wait()
 

@@ -114,7 +114,7 @@ async def test_release_waits(database: Database) -> None:
     turn, visits = await bench.hand_out(1)
     async with bench.at_work():
         async with slow(database) as (session, _):
-            await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER])
+            await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER], [0])
             await bench.recorder.put(visits[0])
             waiting = asyncio.create_task(bench.recorder.release(release("a.example", turn)))
             await blocked(database)

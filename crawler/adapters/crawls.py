@@ -2,14 +2,15 @@
 
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from crawler.adapters.frontier import OVER_BUDGET
-from crawler.adapters.postgres import Database, Record, Session, columns
+from crawler.adapters.postgres import Database, Record, columns
 from crawler.adapters.recording import record_links
+from crawler.adapters.touching import touch
 from crawler.core.errors import UsageError
 from crawler.core.model import Crawl, CrawlState, FoundLink, Outcome, ScopeKind
 from crawler.core.urls import domain_id
@@ -143,7 +144,7 @@ class Crawls:
                 return
             if limits.max_pages is not None:
                 await session.fetch("crawl_recount", crawl.crawl_id)
-            await _touch(session, again)
+            await touch(session, _due(crawl.crawl_id, again))
         await self.database.notify(CHANGED, str(crawl.crawl_id))
 
     async def start(self, crawl_id: int) -> None:
@@ -156,7 +157,7 @@ class Crawls:
             await session.fetch("crawl_lock", crawl_id)
             await session.fetch("look_up")
             if await session.value("crawl_run", crawl_id) is not None:
-                await _touch(session, await session.fetch("crawl_touch", crawl_id))
+                await touch(session, _due(crawl_id, await session.fetch("crawl_touch", crawl_id)))
         await self.database.notify(CHANGED, str(crawl_id))
 
     async def pause(self, crawl_id: int) -> bool:
@@ -199,7 +200,7 @@ class Crawls:
         while came is not None:
             rows = await self.database.fetch("rearm_domains", crawl_id, came, self._rearmed_at_once)
             async with self.database.transaction() as session:
-                await _touch(session, rows)
+                await touch(session, _due(crawl_id, rows))
             # In a transaction of its own: the crawl's row comes before the domains in the lock order. Touching twice is harmless.
             last = rows[-1]["domain_id"] if len(rows) == self._rearmed_at_once else None
             if not await self.database.fetch("rearm_step", crawl_id, came, last):
@@ -237,13 +238,7 @@ class Crawls:
                 again = await session.fetch(
                     "crawl_touch", crawl_id
                 )  # what else is due of it counts again too
-            await _touch(
-                session,
-                [
-                    *again,
-                    *({"domain_id": d, "name": found.names[d], "due_at": at} for d, at in found.due.items()),
-                ],
-            )
+            await touch(session, [*_due(crawl_id, again), *found.touched()])
         await self.database.notify(CHANGED, str(crawl_id))
         return new
 
@@ -283,9 +278,9 @@ class Crawls:
         return await self.database.fetch("crawl_waiting", crawl_id, most)
 
 
-async def _touch(session: Session, rows: Sequence[Any]) -> None:
-    if rows:
-        await session.fetch("touch", *columns(((r["domain_id"], r["name"], r["due_at"]) for r in rows), 3))
+def _due(crawl_id: int, rows: Iterable[Any]) -> Iterator[tuple[int, str, datetime, int]]:
+    """Rows of domains that are due for this crawl, as `touch` takes them."""
+    return ((row["domain_id"], row["name"], row["due_at"], crawl_id) for row in rows)
 
 
 def _scope_words(scope: ScopeKind, include: Sequence[str], exclude: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ import aiodns
 import pycares
 
 from crawler.adapters.hosts import HOSTS_FILE, HostsFile, has_ipv6, system_servers
+from crawler.core.addresses import literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -204,6 +205,15 @@ class Resolver:
         if isinstance(found, DnsError):
             raise type(found)(*found.args)
         return found
+
+    async def first_address(self, host: str) -> str | None:
+        """The first of its addresses, or None."""
+        if (found := literal(host)) is not None:
+            return str(found)
+        try:
+            return (await self.resolve(host)).addresses[0]
+        except DnsError:
+            return None
 
     @property
     def lookups(self) -> int:

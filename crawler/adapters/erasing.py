@@ -15,7 +15,7 @@ from typing import Final
 
 from crawler.adapters.crawls import CHANGED
 from crawler.adapters.postgres import Database, columns
-from crawler.core.moments import NEVER
+from crawler.adapters.touching import hold
 
 DOMAIN_CHANGED: Final = "domain_changed"
 """The channel on which a change of a domain, made by hand, is told to everybody, with its number."""
@@ -66,7 +66,7 @@ class Erasing:
         await self._contents([domain_id], None, erased)
         await self._database.fetch("domain_origins", domain_id)
         async with self._database.transaction() as session:
-            await session.fetch("touch", [domain_id], [name], [NEVER])
+            await hold(session, [(domain_id, name)])
             await session.fetch("domain_blank", domain_id)
         await self._database.notify(DOMAIN_CHANGED, str(domain_id))
         return erased

@@ -13,8 +13,9 @@ from datetime import timedelta
 from typing import Final
 
 from crawler.adapters.postgres import Database, Session, columns
+from crawler.adapters.touching import hold
 from crawler.core import turns
-from crawler.core.moments import NEVER, micros, moment
+from crawler.core.moments import micros, moment
 
 OVER_BUDGET: Final = "the pages this crawl may store of the domain are used up (--max-pages-per-domain)"
 LOST_FOR_GOOD: Final = 5
@@ -31,6 +32,21 @@ class Dispatched:
     lost: int
     delay: float
     concurrency: int | None
+    address: str | None = None
+    lines: int = 1
+    """Crawls that the room was shared among."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A turn that a worker was given by the queue, and asks for."""
+
+    domain_id: int
+    turn: int
+    address: str | None = None
+    """Where the domain will be visited, as far as that is known."""
+    most: int = 0
+    """How many domains may be visited at once at that address; 0: any number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,8 @@ class Frontier:
                 r["lost"],
                 r["delay"].total_seconds(),
                 r["concurrency_by_hand"],
+                r["address"],
+                r["lines"],
             )
             for r in rows
         ]
@@ -105,9 +123,7 @@ class Frontier:
             await self._put_back(session, taken)
 
     async def _put_back(self, session: Session, taken: Sequence[Dispatched]) -> None:
-        await session.fetch(
-            "touch", [d.domain_id for d in taken], [d.domain for d in taken], [NEVER] * len(taken)
-        )
+        await hold(session, ((d.domain_id, d.domain) for d in taken))
         await session.fetch("release_empty", [d.domain_id for d in taken], [d.turn for d in taken])
 
     async def give_back(self, turned: Sequence[tuple[int, int]]) -> None:
@@ -120,17 +136,29 @@ class Frontier:
         seconds = await self.database.value("next_due")
         return None if seconds is None else float(seconds)
 
-    async def accept(
-        self, offered: Sequence[tuple[int, int]], worker: str, work_lease: float
-    ) -> dict[int, Accepted]:
-        """Become the holder of each (domain_id, turn) that is still as dispatched, for *work_lease* seconds.
+    async def accept(self, offers: Sequence[Offer], worker: str, work_lease: float) -> dict[int, Accepted]:
+        """Become the holder of each offered domain that is still as dispatched, for *work_lease* seconds.
 
-        Keyed by domain; who is missing was given to somebody else, or withdrawn: drop the message. Accepting bumps the
-        number by one: of several messages of a domain, only one with the number before that was accepted.
+        Keyed by domain; who is missing was given to somebody else, or withdrawn, or found no room at its address: drop the
+        message. Accepting bumps the number by one: of several messages of a domain, only one with the number before that was
+        accepted.
         """
-        rows = await self.database.fetch(
-            "accept", [d for d, _ in offered], [t for _, t in offered], worker, timedelta(seconds=work_lease)
+        lease = timedelta(seconds=work_lease)
+        args = (
+            [o.domain_id for o in offers],
+            [o.turn for o in offers],
+            worker,
+            lease,
+            [o.address for o in offers],
+            [o.most for o in offers],
         )
+        crowded = sorted({o.address for o in offers if o.address is not None and o.most})
+        if not crowded:
+            rows = await self.database.fetch("accept", *args)
+        else:
+            async with self.database.transaction() as session:
+                await session.fetch("address_lock", crowded)
+                rows = await session.fetch("accept", *args)
         return {
             r["domain_id"]: Accepted(
                 r["turn"],
@@ -143,6 +171,7 @@ class Frontier:
                 r["throttled"],
             )
             for r in rows
+            if r["taken"]
         }
 
     async def renew(self, held: Sequence[tuple[int, int]], work_lease: float) -> set[int]:

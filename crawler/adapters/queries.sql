@@ -18,16 +18,27 @@
 -- name: dispatch
 -- $1 room under the high-water mark, $2 queue lease, $3 who dispatches. Locks and changes domains only; autocommit, then turn_urls (a new snapshot),
 -- then publish and await the confirms.
-with free as (
-  select domain_id from domains
-  where next_at <= now()
-  order by next_at limit $1
-  for no key update skip locked)
+-- Fair between crawls: every line (domains due for the same crawl) has the same share of the room, or a crawl with a million domains
+-- would make one with ten wait for all of them. A loose index scan finds the lines, also those of crawls that are no more.
+with recursive lines(due_for) as (
+  (select min(due_for) from domains where next_at is not null)
+  union all
+  select (select min(d.due_for) from domains d where d.next_at is not null and d.due_for > l.due_for) from lines l
+  where l.due_for is not null),
+ready as materialized (
+  select due_for, count(*) over () as n from lines l
+  where exists (select from domains d where d.due_for = l.due_for and d.next_at <= now())),
+free as materialized (
+  select h.domain_id, r.n from ready r cross join lateral (
+    select d.domain_id from domains d where d.due_for = r.due_for and d.next_at <= now()
+    order by d.next_at limit greatest(1, ($1 + r.n - 1) / r.n)
+    for no key update skip locked) h)
 update domains d
 set turn = d.turn + 1, ready_at = clock_timestamp() + $2::interval, holder = 'queue', dispatcher = $3,
     lost = d.lost + coalesce(d.holder <> 'queue', false)::int
 from free where d.domain_id = free.domain_id
-returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.concurrency_by_hand;
+returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.concurrency_by_hand, host(d.address) as address,
+  free.n as lines;
 
 -- name: turn_urls
 -- $1 dispatched domains, $2 most URLs of each. Fair between crawls: the n-th URL of each before the (n+1)-th of any.
@@ -86,18 +97,45 @@ update domains d set turn = d.turn + 1, ready_at = clock_timestamp(), holder = n
 from mine where d.domain_id = mine.domain_id returning d.domain_id;
 
 -- name: next_due
--- Seconds until a domain wants and bears a visit: what the dispatcher sleeps for. Past due counts as 0.
-select greatest(0, extract(epoch from min(next_at) - clock_timestamp()))::float8 from domains where next_at is not null;
+-- Seconds until a domain wants and bears a visit: what the dispatcher sleeps for. Past due counts as 0. The lines as in dispatch.
+with recursive lines(due_for) as (
+  (select min(due_for) from domains where next_at is not null)
+  union all
+  select (select min(d.due_for) from domains d where d.next_at is not null and d.due_for > l.due_for) from lines l
+  where l.due_for is not null)
+select greatest(0, extract(epoch from min(f.next_at) - clock_timestamp()))::float8 from lines l cross join lateral (
+  select d.next_at from domains d where d.due_for = l.due_for and d.next_at is not null order by d.next_at limit 1) f;
+
+-- name: address_lock
+-- $1 addresses. Held while their turns are counted and accepted: two workers that count at once would both find room for the last one.
+-- By the number of the lock, for two addresses may share one.
+select pg_advisory_xact_lock(20016, k) from (select distinct hashtext(a) as k from unnest($1::text[]) a order by 1) x;
 
 -- name: accept
--- $1 domains, $2 turns, $3 worker, $4 work lease; many messages at once. Rows not returned: drop the message (ack, do nothing).
--- synchronous_commit must be on (also to the stand-by that may be promoted).
+-- $1 domains, $2 turns, $3 worker, $4 work lease, $5 addresses as far as they are known, $6 how many domains may be visited at once at
+-- that address (0: any number); many messages at once. Rows not returned: drop the message (ack, do nothing).
+-- Who finds no room at its address (taken is false) rests for about as long as it takes until those who wait there had their chance.
+-- A NEW snapshot after address_lock. synchronous_commit must be on (also to the stand-by that may be promoted).
 with mine as materialized (
-  select d.domain_id from domains d join unnest($1::bigint[], $2::bigint[]) x(domain_id, turn) using (domain_id)
-  where d.turn = x.turn and d.holder = 'queue' order by d.domain_id for no key update of d)
-update domains d set turn = d.turn + 1, holder = $3, ready_at = clock_timestamp() + $4::interval + greatest(d.delay, d.delay_by_hand)
-from mine where d.domain_id = mine.domain_id
-returning d.domain_id, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.delay_by_hand, d.concurrency_by_hand, d.blocked, d.failures, d.throttled;
+  select d.domain_id, coalesce(x.address, d.address) as address, x.most
+  from domains d join unnest($1::bigint[], $2::bigint[], $5::inet[], $6::int[]) x(domain_id, turn, address, most) using (domain_id)
+  where d.turn = x.turn and d.holder = 'queue' order by d.domain_id for no key update of d),
+crowds as materialized (
+  select a.address, count(*) filter (where h.holder <> 'queue' and h.ready_at > clock_timestamp()) as held,
+    count(*) filter (where h.crowded) as waiting
+  from (select distinct address from mine where most > 0) a
+  join domains h on h.address = a.address and (h.holder is not null or h.crowded) group by 1),
+chosen as materialized (
+  select m.domain_id, m.address,
+    m.most = 0 or row_number() over (partition by m.address order by m.domain_id) + coalesce(c.held, 0) <= m.most as taken,
+    greatest(1, coalesce(c.waiting, 0)::float8 / greatest(1, m.most)) * (0.5 + random()) as rest
+  from mine m left join crowds c on c.address = m.address and m.most > 0)
+update domains d set turn = d.turn + 1, holder = case when c.taken then $3 end, crowded = not c.taken, address = c.address,
+  ready_at = clock_timestamp()
+    + case when c.taken then $4::interval + greatest(d.delay, d.delay_by_hand) else make_interval(secs => c.rest) end
+from chosen c where d.domain_id = c.domain_id
+returning d.domain_id, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.delay_by_hand, d.concurrency_by_hand, d.blocked,
+  d.failures, d.throttled, c.taken;
 
 -- name: claim
 -- A domain that is at rest, for one request outside a turn (a robots.txt that redirects to another domain): dispatch and accept
@@ -259,26 +297,33 @@ select crawl_id, pg_notify('crawl_changed', crawl_id::text) from full_ones;
 -- name: touch
 -- Step 5, first statement: every domain with a new or earlier URL, and every domain to be released (due 'infinity').
 -- ON CONFLICT DO UPDATE locks the latest version of every row, also those whose WHERE says no: that lock is the point.
-insert into domains (domain_id, name, due_at)
-select domain_id, min(name), nullif(min(due_at), 'infinity')
-from unnest($1::bigint[], $2::text[], $3::timestamptz[]) x(domain_id, name, due_at)
+-- $4 for which crawl: a domain stands in the line of the youngest crawl that wants it now (dispatch shares its room among the lines, and
+-- a younger crawl must not wait behind all that an older one has to do; the turn has URLs of both).
+insert into domains (domain_id, name, due_at, due_for)
+select domain_id, min(name), nullif(min(due_at), 'infinity'), max(due_for)
+from unnest($1::bigint[], $2::text[], $3::timestamptz[], $4::int[]) x(domain_id, name, due_at, due_for)
 group by domain_id order by domain_id
-on conflict (domain_id) do update set due_at = excluded.due_at
-where (domains.due_at is null or domains.due_at > excluded.due_at) and excluded.due_at < 'infinity';
+on conflict (domain_id) do update
+set due_at = least(domains.due_at, excluded.due_at),
+    due_for = case when domains.due_at <= now() then greatest(domains.due_for, excluded.due_for) else excluded.due_for end
+where excluded.due_at < 'infinity'
+  and (domains.due_at is null or domains.due_at > excluded.due_at or (excluded.due_at <= now() and domains.due_for < excluded.due_for));
 
 -- name: release
 -- Step 5, second statement, a NEW snapshot under the locks of touch. $1 domains, $2 turns, $3 seconds of pause still owed now.
--- A paused crawl's URLs are looked at again in a day, should `resume` die half-way.
+-- A paused crawl's URLs are looked at again in a day, should `resume` die half-way. due_for as in touch.
 update domains d
 set turn = d.turn + 1, holder = null, lost = 0,
     ready_at = clock_timestamp() + make_interval(secs => x.owed),
     delay = make_interval(secs => x.delay), failures = x.failures, throttled = x.throttled, waits_for = nullif(x.waits_for, ''),
     visited_at = case when x.visited then clock_timestamp() else d.visited_at end, address = coalesce(x.address, d.address),
-    due_at = (select min(case c.state when 'running' then u.due_at else greatest(u.due_at, now() + interval '1 day') end)
-              from crawls c cross join lateral (
-                select due_at from urls where domain_id = d.domain_id and crawl_id = c.crawl_id and due_at is not null
-                order by due_at limit 1) u
-              where c.state in ('running', 'paused'))
+    (due_at, due_for) = (
+      select min(n.due_at), coalesce(max(n.crawl_id) filter (where n.due_at <= now()), (array_agg(n.crawl_id order by n.due_at))[1], 0)
+      from (select c.crawl_id, case c.state when 'running' then u.due_at else greatest(u.due_at, now() + interval '1 day') end as due_at
+            from crawls c cross join lateral (
+              select due_at from urls where domain_id = d.domain_id and crawl_id = c.crawl_id and due_at is not null
+              order by due_at limit 1) u
+            where c.state in ('running', 'paused')) n)
 from unnest($1::bigint[], $2::bigint[], $3::float8[], $4::float8[], $5::smallint[], $6::smallint[], $7::text[], $8::boolean[],
             $9::inet[])
   x(domain_id, turn, owed, delay, failures, throttled, waits_for, visited, address)
@@ -289,11 +334,13 @@ returning d.domain_id, extract(epoch from d.next_at - clock_timestamp())::float8
 -- As release, for a domain that was dispatched with nothing due (due_at was only a lower bound): no pause is owed.
 update domains d
 set turn = d.turn + 1, holder = null, lost = 0, ready_at = clock_timestamp(),
-    due_at = (select min(case c.state when 'running' then u.due_at else greatest(u.due_at, now() + interval '1 day') end)
-              from crawls c cross join lateral (
-                select due_at from urls where domain_id = d.domain_id and crawl_id = c.crawl_id and due_at is not null
-                order by due_at limit 1) u
-              where c.state in ('running', 'paused'))
+    (due_at, due_for) = (
+      select min(n.due_at), coalesce(max(n.crawl_id) filter (where n.due_at <= now()), (array_agg(n.crawl_id order by n.due_at))[1], 0)
+      from (select c.crawl_id, case c.state when 'running' then u.due_at else greatest(u.due_at, now() + interval '1 day') end as due_at
+            from crawls c cross join lateral (
+              select due_at from urls where domain_id = d.domain_id and crawl_id = c.crawl_id and due_at is not null
+              order by due_at limit 1) u
+            where c.state in ('running', 'paused')) n)
 from unnest($1::bigint[], $2::bigint[]) x(domain_id, turn)
 where d.domain_id = x.domain_id and d.turn = x.turn and d.holder = 'queue'
 returning d.domain_id;
@@ -318,7 +365,7 @@ set status = excluded.status, body = excluded.body, good_at = excluded.good_at, 
 -- touches it in the same transaction.
 update urls set due_at = now(), open = true, attempts = 0
 where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/') and (due_at is null or due_at > now())
-returning due_at;
+returning crawl_id, due_at;
 
 -- name: crawl_versions
 select crawl_id, version from crawls where crawl_id = any($1::int[]);
@@ -576,11 +623,11 @@ select d.domain_id from domains d
 where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name collate "C";
 
 -- name: worker_here
-insert into workers (worker_id, host, boot, pid, began, version, slots) values ($1, $2, $3, $4, $5, $6, $7)
+insert into workers (worker_id, host, boot, pid, began, version, slots, queue) values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (worker_id) do update set seen_at = now(), slots = excluded.slots;
 
--- name: worker_gone
-delete from workers where worker_id = $1;
+-- name: workers_gone
+delete from workers where worker_id = any($1::text[]);
 
 -- name: workers_known
 select worker_id, host, boot, pid, began from workers;
@@ -590,15 +637,67 @@ select worker_id, host, boot, pid, began from workers;
 -- when the last request was; the turn counts as lost. What they had dispatched, and nobody accepted, is free at once: its message may
 -- never have left, and if it has, its number is old now.
 with mine as (
-  select domain_id from domains where holder = any($1::text[]) or (holder = 'queue' and dispatcher = any($1::text[]))
+  select domain_id from domains
+  where holder is not null and (holder = any($1::text[]) or (holder = 'queue' and dispatcher = any($1::text[])))
   order by domain_id for no key update)
 update domains d
 set turn = d.turn + 1, holder = null, lost = d.lost + (d.holder <> 'queue')::int,
     ready_at = least(d.ready_at, clock_timestamp() + case when d.holder = 'queue' then interval '0' else greatest(d.delay, d.delay_by_hand) end)
 from mine where d.domain_id = mine.domain_id returning d.domain_id;
 
+-- name: workers_elsewhere
+-- Workers at work that take their turns from another queue than $1.
+select count(*)::int from workers where queue <> $1 and slots > 0 and seen_at > now() - interval '1 minute';
+
+-- name: workers_forget
+-- Rows that nobody has renewed for a day: of machines that never came back. What they held is free by itself long since.
+delete from workers where seen_at < now() - interval '1 day' returning worker_id;
+
 -- name: workers_slots
 select coalesce(sum(slots), 0)::int from workers where seen_at > now() - interval '1 minute';
+
+-- name: workers_shown
+-- Everybody who signed in, and how many domains each visits now. Those are few, and have an index of their own (domains_out).
+select w.worker_id, w.host, w.pid, w.version, w.slots, w.queue, w.started_at, w.seen_at,
+  w.seen_at <= now() - interval '1 minute' as silent, coalesce(h.n, 0) as visiting, now() as now
+from workers w left join (
+  select holder, count(*) as n from domains where holder is not null and holder <> 'queue' and ready_at > now() group by 1) h
+on h.holder = w.worker_id
+order by w.host, w.started_at, w.worker_id;
+
+-- name: oldest_due
+-- The domain that could have been dispatched for longest, and was not. A row of the index for each line, as in next_due.
+with recursive lines(due_for) as (
+  (select min(due_for) from domains where next_at is not null)
+  union all
+  select (select min(d.due_for) from domains d where d.next_at is not null and d.due_for > l.due_for) from lines l
+  where l.due_for is not null)
+select f.name, f.next_at, now() as now from lines l cross join lateral (
+  select d.name, d.next_at from domains d where d.due_for = l.due_for and d.next_at <= now() order by d.next_at limit 1) f
+order by f.next_at limit 1;
+
+-- name: rearm_buried
+-- Step 3. `crawl dead retry`: what bury_urls took out of the frontier is due again, and as it was before. $1 domain, $2 crawl_id[],
+-- $3 url_hash[], $4 the outcome before (null: none), $5 how the detail of what was buried begins. What was visited or armed again
+-- meanwhile is only counted.
+with named as materialized (
+  select u.domain_id, u.crawl_id, u.url_hash, u.due_at, x.previous,
+    not u.open and u.due_at is null and u.outcome = 'decode_error' and starts_with(u.detail, $5) as buried
+  from unnest($2::int[], $3::bytea[], $4::text[]) x(crawl_id, url_hash, previous)
+  join urls u on u.domain_id = $1 and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
+  order by 1, 2, 3 for no key update of u),
+again as (
+  update urls u set due_at = now(), open = true, attempts = 0, outcome = n.previous, detail = '' from named n
+  where n.buried and u.domain_id = n.domain_id and u.crawl_id = n.crawl_id and u.url_hash = n.url_hash)
+select crawl_id, previous, count(*) filter (where buried) as armed, count(*) filter (where due_at is not null) as due, now() as due_at
+from named group by 1, 2 order by 1, 2;
+
+-- name: domain_found
+-- Its turns count as never lost. Under the lock of touch.
+update domains set lost = 0 where domain_id = $1 and lost <> 0;
+
+-- name: crawls_of
+select crawl_id, name, state, attendant from crawls where crawl_id = any($1::int[]) order by crawl_id;
 
 -- name: message_put
 insert into messages (queue, body, reason) select $1, b, $3 from unnest($2::bytea[]) b returning message_id;
@@ -641,6 +740,14 @@ freed as (
       reason = case when deliveries >= 5 then 'delivered 5 times, and its consumer died each time' end
   from lockless l where m.consumer = l.consumer and l.consumer = any($1::int[]))
 select consumer from lockless where consumer <> all($1::int[]);
+
+-- name: message_letters
+-- $1 queue, $2 numbers (null: all), $3 after this one, $4 most.
+select message_id, body, reason, sent_at from messages
+where queue = $1 and consumer is null and message_id > $3 and ($2::bigint[] is null or message_id = any($2)) order by message_id limit $4;
+
+-- name: message_drop
+delete from messages where message_id = $1 and queue = $2;
 
 -- name: message_depth
 select count(*) from messages where queue = any($1::text[]) and consumer is null;

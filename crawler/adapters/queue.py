@@ -11,13 +11,13 @@ session that broke is taken up again by the same consumer.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from crawler.adapters.postgres import Database
 from crawler.core.content import clean
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
-from crawler.ports import DEAD, TURNS, URGENT, Delivery
+from crawler.ports import DEAD, TURNS, URGENT, DeadLetter, Delivery
 
 CHANNEL: Final = "crawl_turns"
 LOCK_CLASS: Final = 20011
@@ -28,6 +28,7 @@ ORPHANS_EVERY: Final = 5.0
 ORPHANED_FOR: Final = 1.0
 """Seconds without a lock after which a consumer is given up: a session is taken up again in a tenth of that."""
 AFTER_TROUBLE: Final = 0.2
+LETTERS_AT_ONCE: Final = 100
 LAST_WORDS: Final = 5.0
 """Seconds for giving everything back at the end; the end of the session does it too, later."""
 
@@ -60,6 +61,27 @@ class PostgresQueue:
         """Messages that wait for a consumer."""
         return int(await self._database.value("message_depth", [TURNS, URGENT]))
 
+    async def dead_count(self) -> int:
+        """How many dead letters there are."""
+        return int(await self._database.value("message_depth", [DEAD]))
+
+    async def dead_letters(self, most: int) -> list[DeadLetter]:
+        """The oldest dead letters, at most so many."""
+        return [_letter(row) for row in await self._database.fetch("message_letters", DEAD, None, 0, most)]
+
+    async def exhume(
+        self, chosen: Collection[str] | None, work: Callable[[DeadLetter], Awaitable[None]]
+    ) -> int:
+        """Do *work* with each of these dead letters (None: all), then remove it: how many."""
+        numbers = None if chosen is None else [int(number) for number in chosen if number.isdecimal()]
+        done, last = 0, 0
+        while rows := await self._database.fetch("message_letters", DEAD, numbers, last, LETTERS_AT_ONCE):
+            for row in rows:
+                await work(_letter(row))
+                await self._database.fetch("message_drop", row["message_id"], DEAD)
+                done, last = done + 1, row["message_id"]
+        return done
+
     async def consume(self, prefetch: int, deliver: Callable[[Delivery], None]) -> None:
         """Hand out messages until cancelled; then what is still held goes back."""
         number = int(await self._database.ask("select nextval('consumers')"))
@@ -79,6 +101,10 @@ class PostgresQueue:
             with contextlib.suppress(TimeoutError, DatabaseBusyError, DatabaseUnavailableError):
                 async with asyncio.timeout(LAST_WORDS):
                     await consumer.let_go()
+
+
+def _letter(row: Any) -> DeadLetter:
+    return DeadLetter(str(row["message_id"]), row["body"], row["reason"] or "", row["sent_at"])
 
 
 class _Consumer:

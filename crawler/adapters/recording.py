@@ -9,12 +9,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from crawler.adapters.fitting import OverBudgetError, not_erased, spend, within_budget
 from crawler.adapters.postgres import Database, Session, columns
+from crawler.adapters.touching import NOBODY, touch
 from crawler.core.content import clean
 from crawler.core.errors import DatabaseBusyError
 from crawler.core.headers import masked
@@ -174,10 +176,14 @@ class _Counts:
 class Found:
     """What inserting links found to be new."""
 
-    rows: list[Mapping[str, int]]
-    due: dict[int, object]
-    """The earliest due_at of the new URLs, by domain."""
+    rows: list[Mapping[str, Any]]
+    due: dict[int, tuple[datetime, int]]
+    """The earliest due_at of the new URLs and the youngest crawl they belong to, by domain."""
     names: dict[int, str]
+
+    def touched(self) -> Iterator[tuple[int, str, datetime, int]]:
+        """The domains as `touch` takes them."""
+        return ((d, self.names[d], due_at, crawl_id) for d, (due_at, crawl_id) in self.due.items())
 
     @property
     def new(self) -> int:
@@ -216,8 +222,8 @@ async def record_links(session: Session, links: Iterable[FoundLink]) -> Found:
             found.rows.append(row)
             domain_id = row["domain_id"]
             found.names[domain_id] = names[domain_id]
-            earliest = found.due.get(domain_id)
-            found.due[domain_id] = row["due_at"] if earliest is None else min(earliest, row["due_at"])
+            earliest, crawl_id = found.due.get(domain_id, (row["due_at"], row["crawl_id"]))
+            found.due[domain_id] = min(earliest, row["due_at"]), max(crawl_id, row["crawl_id"])
     return found
 
 
@@ -225,14 +231,14 @@ async def _domains(
     session: Session, found: Found, releases: Sequence[Release], owed: Callable[[Release], float]
 ) -> dict[int, float]:
     """Touch every domain with a new URL and every one to be released, then release in a new snapshot."""
-    ids = [*found.due, *(release.domain_id for release in releases)]
-    if not ids:
+    held = ((release.domain_id, release.domain, NEVER, NOBODY) for release in releases)
+    rows = [*found.touched(), *held]
+    if not rows:
         return {}
-    names = [*(found.names[d] for d in found.due), *(release.domain for release in releases)]
-    await session.fetch("touch", ids, names, [*found.due.values(), *([NEVER] * len(releases))])
+    await touch(session, rows)
     next_in = dict.fromkeys(found.due, 0.0)
     if releases:
-        rows = (
+        released = (
             (
                 r.domain_id,
                 r.turn,
@@ -246,7 +252,7 @@ async def _domains(
             )
             for r in sorted(releases, key=lambda r: r.domain_id)
         )
-        for row in await session.fetch("release", *columns(rows, 9)):
+        for row in await session.fetch("release", *columns(released, 9)):
             next_in.pop(row["domain_id"], None)
             if row["next_in"] is not None:
                 next_in[row["domain_id"]] = row["next_in"]

@@ -23,6 +23,11 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("crawler.cli.run", "Crawl from these URLs, in one process tree, until nothing is left to do."),
+    "worker": ("crawler.cli.worker", "Fetch what all crawls have to do: one of many, on any machine."),
+    "scheduler": (
+        "crawler.cli.scheduler",
+        "Do what the clock asks for: hand out what comes due, and upkeep.",
+    ),
     "demo": ("crawler.cli.demo", "Serve a small hostile web on this machine, and crawl it before your eyes."),
     "status": ("crawler.cli.status", "Show how a crawl is doing: outcomes, speed, slow and failing domains."),
     "list": ("crawler.cli.list", "List the crawls."),

@@ -53,13 +53,25 @@ def database_options(command: Command) -> Command:
     return data(database(command))
 
 
+def queue_options(command: Command) -> Command:
+    """`database_options`, and ``--amqp`` as parameter `amqp`: for who puts turns on the queue, or takes them."""
+    amqp = click.option(
+        "--amqp",
+        metavar="URL",
+        help="RabbitMQ, which carries the turns, such as amqp://crawl:password@localhost/crawl"
+        " [default: PostgreSQL carries them]",
+    )
+    return database_options(amqp(command))
+
+
 def settings_from(ctx: click.Context, **overrides: object) -> Loaded:
     """The settings for this command, with what its own options say on top; warnings go to stderr.
 
-    ``--data`` and ``--database`` are taken from the context. Raises SettingsError.
+    ``--data``, ``--database`` and ``--amqp`` are taken from the context. Raises SettingsError.
     """
     door = ctx.find_object(Door)
-    named = {"data": ctx.params.get("data"), "database_url": ctx.params.get("database")}
+    options = {"data": "data", "database_url": "database", "amqp_url": "amqp"}
+    named = {setting: ctx.params.get(option) for setting, option in options.items()}
     loaded = load(overrides={**named, **overrides}, environ=os.environ, config=door.config if door else None)
     for warning in loaded.warnings:
         click.echo(f"crawl: warning: {warning}", err=True)

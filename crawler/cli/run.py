@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import uvloop
@@ -16,10 +14,11 @@ from crawler.adapters.crawls import Limits, Wish
 from crawler.adapters.domains import Domains
 from crawler.adapters.hosts import HostsFile
 from crawler.cli import FAILED, INTERRUPTED, Door
-from crawler.cli.options import DURATION, SIZE, database_options, settings_from
+from crawler.cli.options import DURATION, SIZE, queue_options, settings_from
 from crawler.cli.steering import refuse_stopped
+from crawler.cli.stopping import heed_signals
 from crawler.cli.summary import as_dict, as_text
-from crawler.cli.telling import Teller, telling
+from crawler.cli.telling import telling
 from crawler.core.addresses import AddressPolicy
 from crawler.core.headers import parse_headers
 from crawler.core.model import Crawl, CrawlState, ScopeKind
@@ -33,9 +32,6 @@ from crawler.seeds import Seeds, excluded, gather, refuse_name, refuse_private
 from crawler.settings import Settings
 from crawler.telemetry import configure
 from crawler.wishes import MOST, TYPES, refuse_strangers
-
-LAST_WORD: Final = 3.0
-"""Seconds that the second Ctrl-C leaves for writing down what was done."""
 
 
 def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,7 +100,7 @@ def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@database_options
+@queue_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Crawl from these URLs, politely, until nothing is left to do, and store every page.
@@ -219,8 +215,8 @@ async def _run(
         await _tell_blocked(place, seeds)
         if max_time is not None:
             asyncio.get_running_loop().call_later(max_time, _time_is_up, stop, time_is_up)
-        with telling(wish.name, quiet=quiet) as teller:
-            _heed_signals(stop, hurry, teller)
+        with telling(f"crawling {wish.name}", quiet=quiet) as teller:
+            heed_signals(stop, hurry, teller.stopping)
             summary = await crawl(settings, place, wish, seeds.urls, stop=stop, hurry=hurry, tell=teller)
         if time_is_up.is_set():
             summary = replace(summary, interrupted=False)
@@ -252,22 +248,6 @@ async def _tell_blocked(place: Opened, seeds: Seeds) -> None:
                 f"crawl: warning: {name} is blocked ({seen(standing.blocked)}): `crawl domain {name}{place.option} --unblock`",
                 err=True,
             )
-
-
-def _heed_signals(stop: asyncio.Event, hurry: asyncio.Event, teller: Teller) -> None:
-    """The first Ctrl-C or SIGTERM lets open requests end, the second cuts them; should even that take long, we are gone."""
-    loop = asyncio.get_running_loop()
-
-    def heed() -> None:
-        if stop.is_set():
-            hurry.set()
-            loop.call_later(LAST_WORD, os._exit, INTERRUPTED)
-        else:
-            stop.set()
-            teller.stopping()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, heed)
 
 
 def _status(summary: Summary) -> int:

@@ -35,16 +35,16 @@ class Teller(Protocol):
 
 
 @contextlib.contextmanager
-def telling(name: str, *, quiet: bool) -> Iterator[Teller]:
-    """The teller that fits where stderr goes."""
+def telling(title: str, *, quiet: bool, every: float = EVERY) -> Iterator[Teller]:
+    """The teller that fits where stderr goes. *every*: seconds between its lines where that is no terminal."""
     console = Console(stderr=True)
     if quiet:
         yield Silent()
     elif console.is_terminal:
         with Live(console=console, refresh_per_second=4, transient=True) as live:
-            yield OnTerminal(name, live)
+            yield OnTerminal(title, live)
     else:
-        yield InLines()
+        yield InLines(every)
 
 
 class Silent:
@@ -74,16 +74,17 @@ class _Speed:
 
 
 class InLines:
-    """A plain line every ten seconds."""
+    """A plain line every now and then."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float) -> None:
+        self._every = every
         self._last = time.monotonic()
         self._speed = _Speed()
 
     def __call__(self, progress: Progress, waiting: Sequence[Any]) -> None:
         """Print the line when it is time."""
         speed = self._speed(progress.pages)
-        if time.monotonic() - self._last < EVERY:
+        if time.monotonic() - self._last < self._every:
             return
         self._last = time.monotonic()
         click.echo(
@@ -102,8 +103,8 @@ class InLines:
 class OnTerminal:
     """A few lines that move."""
 
-    def __init__(self, name: str, live: Live) -> None:
-        self._name = name
+    def __init__(self, title: str, live: Live) -> None:
+        self._title = title
         self._live = live
         self._began = time.monotonic()
         self._speed = _Speed()
@@ -119,7 +120,7 @@ class OnTerminal:
             (f"{progress.pages:,}", "bold green"), " pages  ", (f"{speed:.1f}", "bold"), " pages/s  ",
             size(progress.wire_bytes), "  ", span(time.monotonic() - self._began),
         )  # fmt: skip
-        table.add_row(f"crawling {self._name}", head)
+        table.add_row(self._title, head)
         table.add_row(
             "domains", f"{progress.active:,} active, {count(progress.open_requests, 'request')} open"
         )

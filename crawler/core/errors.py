@@ -40,6 +40,14 @@ class DatabaseBusyError(DatabaseError):
     """The database could not do it just now (a lock, a deadlock): it is tried again."""
 
 
+class BrokerError(FaircrawlError):
+    """The message broker did not do what was asked."""
+
+
+class BrokerUnavailableError(BrokerError):
+    """The message broker cannot be reached: see that it runs, and that --amqp is right."""
+
+
 class EmbeddedDatabaseError(DatabaseError):
     """The embedded PostgreSQL could not be started."""
 

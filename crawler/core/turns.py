@@ -40,6 +40,8 @@ class Turn(msgspec.Struct, array_like=True, frozen=True):
     turn: int
     """The fencing number: accepted only while the domain still has it."""
     urls: list[TurnUrl]
+    address: str | None = None
+    """Where the domain was visited last: so many turns at once may be there."""
 
 
 _encoder = msgspec.msgpack.Encoder()

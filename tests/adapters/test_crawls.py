@@ -72,7 +72,7 @@ async def test_resume_while_releasing(heart: Frontiers) -> None:
     turn, _ = await heart.hold("a.example")
     await heart.crawls.pause(crawl)
     async with slow(heart.database) as (session, _connection):
-        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER])
+        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER], [0])
         await session.fetch(
             "release", [domain_id("a.example")], [turn], [0.0], [1.0], [0], [0], [""], [False], [None]
         )
@@ -94,7 +94,7 @@ async def test_touching_first_would_lose(heart: Frontiers) -> None:
     await heart.crawls.pause(crawl)
     async with slow(heart.database) as (session, _connection):
         await session.fetch("crawl_resume", crawl)
-        await heart.database.fetch("touch", [domain_id("a.example")], ["a.example"], [due])
+        await heart.database.fetch("touch", [domain_id("a.example")], ["a.example"], [due], [0])
         await heart.record(releases=[release("a.example", turn)])  # sees the crawl paused
     lost = await heart.take()
     await heart.crawls.resume(crawl)  # as it is meant to be: the domains after the state

@@ -112,7 +112,7 @@ async def test_link_after_release(heart: Frontiers) -> None:
     turn, urls = await heart.hold("b.example")
     await heart.record([visit(urls[0])])
     async with slow(heart.database) as (session, _):
-        await session.fetch("touch", [domain_id("b.example")], ["b.example"], [NEVER])
+        await session.fetch("touch", [domain_id("b.example")], ["b.example"], [NEVER], [0])
         await session.fetch(
             "release", [domain_id("b.example")], [turn], [0.0], [1.0], [0], [0], [""], [True], [None]
         )
@@ -129,9 +129,9 @@ async def test_touch_locks_what_it_leaves(heart: Frontiers) -> None:
     await heart.crawl(B)
     before = await heart.domain("b.example")
     async with slow(heart.database) as (session, _):
-        await session.fetch("touch", [domain_id("b.example")], ["b.example"], [datetime.now(UTC)])
+        await session.fetch("touch", [domain_id("b.example")], ["b.example"], [datetime.now(UTC)], [0])
         other = asyncio.create_task(
-            heart.database.fetch("touch", [domain_id("b.example")], ["b.example"], [NEVER])
+            heart.database.fetch("touch", [domain_id("b.example")], ["b.example"], [NEVER], [0])
         )
         await blocked(heart.database)
     await other
@@ -249,7 +249,7 @@ async def test_renewal_does_not_wait(heart: Frontiers) -> None:
         assert accepted
         held.append((domain_id(name), accepted.turn))
     async with slow(heart.database) as (session, _):
-        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER])
+        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER], [0])
         renewed = await heart.frontier.renew(held, WORK_LEASE)
 
     assert renewed == {domain_id("b.example")}
@@ -320,7 +320,7 @@ async def test_pause_from_the_end(heart: Frontiers) -> None:
     turn, _ = await heart.hold("a.example")
     async with slow(heart.database) as (session, connection):
         began = await connection.fetchval("select now()")
-        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER])
+        await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER], [0])
         before = await connection.fetchval("select clock_timestamp()")
         await session.fetch(
             "release", [domain_id("a.example")], [turn], [7.0], [1.0], [0], [0], [""], [True], [None]
@@ -355,7 +355,7 @@ async def test_frozen_worker(heart: Frontiers) -> None:
     frozen = slow(heart.database)
     session, connection = await frozen.__aenter__()
     await connection.execute("set idle_in_transaction_session_timeout = '50ms'")
-    await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER])
+    await session.fetch("touch", [domain_id("a.example")], ["a.example"], [NEVER], [0])
     new = await heart.seed(crawl, A + "new")
     with pytest.raises(DatabaseUnavailableError):
         await frozen.__aexit__(None, None, None)

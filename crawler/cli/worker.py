@@ -1,0 +1,127 @@
+"""`crawl worker`: one of many, on any machine."""
+
+import asyncio
+import contextlib
+import math
+from typing import Any, Final
+
+import click
+import uvloop
+
+from crawler.adapters.postgres import Database
+from crawler.cli import Door
+from crawler.cli.options import queue_options, settings_from
+from crawler.cli.stopping import heed_signals
+from crawler.cli.telling import telling
+from crawler.core.errors import UsageError
+from crawler.opening import opened
+from crawler.phrases import count
+from crawler.processes import at_work
+from crawler.settings import Settings, mask
+from crawler.telemetry import configure
+
+LOOK: Final = 0.25
+"""Seconds between looks at how far the worker is."""
+EVERY: Final = 60.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+@click.command("worker")
+@click.option(
+    "--concurrency", type=click.IntRange(1), help="Domains at once, in each process. [default: 200]"
+)
+@click.option("--processes", type=click.IntRange(1, 1024), help="Processes to fetch with. [default: 1]")
+@click.option("--dns", metavar="IP[:PORT],...", help="DNS servers to ask. [default: the system's]")
+@click.option(
+    "--allow-net",
+    multiple=True,
+    metavar="CIDR",
+    help="A private network that may be fetched from; may be repeated.",
+)
+@click.option(
+    "--proxy", metavar="URL", help="An HTTP proxy for every request, such as http://user:password@host:3128"
+)
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@queue_options
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> int:
+    """Fetch what all crawls of a database have to do, until told to stop.
+
+    Start as many as you like, on as many machines: they share the work through the queue, and no domain is ever visited by two at
+    once. One that dies is made up for by the others. SIGTERM or Ctrl-C lets the open requests end, gives back the rest and exits
+    with 0; a second one cuts them.
+
+    \b
+    Example:
+      crawl worker --database postgresql://crawl@db/crawl --amqp amqp://crawl:password@mq/crawl
+      crawl worker --processes 4 --concurrency 500
+    """  # noqa: D301  # \b tells click to keep the lines
+    door = ctx.find_object(Door)
+    configure(debug=door is not None and door.debug)
+    settings = settings_from(
+        ctx,
+        domains_at_once=given["concurrency"],
+        processes=given["processes"],
+        dns_servers=given["dns"],
+        allow_nets=",".join(given["allow_net"]) or None,
+        proxy=given["proxy"],
+    ).settings
+    refuse_unreachable(settings)
+    return uvloop.run(_work(settings, quiet=given["quiet"]))
+
+
+def refuse_unreachable(settings: Settings) -> None:
+    """A worker on many machines visits more sites than a person can watch: a webmaster must be able to write.
+
+    Raises:
+        UsageError: the user agent names no contact.
+    """
+    named = settings.contact or "@" in settings.user_agent or "://" in settings.user_agent
+    if settings.database_url is not None and not named:
+        raise UsageError(
+            "no webmaster could reach you: set CRAWL_CONTACT to a URL or an e-mail address, which becomes part of the user agent"
+        )
+
+
+async def _work(settings: Settings, *, quiet: bool) -> int:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    async with opened(settings) as place:
+        await _tell_strangers(place.database, settings)
+        if not quiet:
+            click.echo(f"crawl: {_greeting(settings)}", err=True)
+        with telling("worker", quiet=quiet, every=EVERY) as teller:
+            heed_signals(stop, hurry, teller.stopping)
+            async with at_work(settings, place.dsn, hurry, patience=math.inf) as progress:
+                while not stop.is_set():
+                    now = progress()
+                    if now.away == "database":
+                        await place.revive()
+                    teller(now, ())
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK):
+                            await stop.wait()
+            done = progress()
+    if not quiet:
+        click.echo(
+            f"crawl: stopped; {count(done.pages, 'page')} of {count(done.visits, 'visit')} stored", err=True
+        )
+    return 0
+
+
+def _greeting(settings: Settings) -> str:
+    carrier = "PostgreSQL" if settings.amqp_url is None else f"RabbitMQ at {mask(settings.amqp_url)}"
+    domains = count(settings.domains_at_once, "domain")
+    several = f" in each of {settings.processes} processes" if settings.processes > 1 else ""
+    return f"visiting up to {domains} at once{several}; turns come from {carrier}"
+
+
+async def _tell_strangers(database: Database, settings: Settings) -> None:
+    """Workers on another queue get none of our turns, and we none of theirs: allowed, and seldom meant."""
+    ours = "postgres" if settings.amqp_url is None else "rabbit"
+    if others := await database.value("workers_elsewhere", ours):
+        queue = "RabbitMQ" if ours == "postgres" else "PostgreSQL"
+        what = "name it with --amqp or CRAWL_AMQP_URL" if ours == "postgres" else "give them --amqp too"
+        click.echo(
+            f"crawl: warning: {count(others, 'other worker')} of this database take turns from {queue}, and this one does not: {what}",
+            err=True,
+        )

@@ -1,0 +1,24 @@
+"""Which queue carries the turns: RabbitMQ if one is named, else the PostgreSQL that holds the truth anyway."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from crawler.adapters.postgres import Database
+from crawler.adapters.queue import PostgresQueue
+from crawler.ports import Queue
+from crawler.settings import Settings
+
+
+@contextlib.asynccontextmanager
+async def opened_queue(settings: Settings, database: Database) -> AsyncIterator[Queue]:
+    """The queue of these settings.
+
+    RabbitMQ is connected to when it is first needed.
+    """
+    if settings.amqp_url is None:
+        yield PostgresQueue(database)
+        return
+    from crawler.adapters.rabbit import RabbitQueue  # noqa: PLC0415 - its library takes a while to import
+
+    async with RabbitQueue(settings.amqp_url, prefix=settings.amqp_prefix) as queue:
+        yield queue
