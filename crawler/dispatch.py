@@ -138,12 +138,14 @@ class Dispatcher:
 
         deadly = [t for t in taken if t.lost > LOST_FOR_GOOD]
         if deadly:
-            why = f"its turn was lost {LOST_FOR_GOOD + 1} times in a row: see the dead letters"
+            why = f"its turn was lost {LOST_FOR_GOOD + 1} times in a row"
             await self._queue.bury([body(t) for t in deadly], why)
             for t in deadly:
                 log.error("turn.buried", domain=t.domain, lost=t.lost)
             await self._frontier.bury(
-                deadly, [(t.domain_id, u) for t in deadly for u in urls[t.domain_id]], why
+                deadly,
+                [(t.domain_id, u) for t in deadly for u in urls[t.domain_id]],
+                f"{why}: see `crawl dead list`",
             )
         alive = [t for t in taken if t.lost <= LOST_FOR_GOOD]
         confirmed = await self._queue.publish([body(t) for t in alive])

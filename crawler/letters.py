@@ -9,6 +9,7 @@
 3. What is being erased (a deleted crawl, a forgotten domain) is left alone, and nothing comes back.
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from crawler.adapters.crawls import CHANGED
+from crawler.adapters.crawls import CHANGED, Crawls
 from crawler.adapters.postgres import Database, Session, columns
 from crawler.adapters.touching import touch
 from crawler.core import turns
@@ -93,6 +94,10 @@ class Letters:
         self._database = database
         self._queue = queue
 
+    async def count(self) -> int:
+        """How many letters there are."""
+        return await self._queue.dead_count()
+
     async def oldest(self, most: int) -> list[Letter]:
         """The oldest letters, at most so many."""
         return [read(dead) for dead in await self._queue.dead_letters(most)]
@@ -107,7 +112,7 @@ class Letters:
         found = [one for one in await self._queue.dead_letters(LOOKED_AT) if one.letter_id in wanted]
         lacking = wanted - {one.letter_id for one in found}
         if lacking:
-            among = f" among the {LOOKED_AT:,} oldest" if await self._queue.dead_count() > LOOKED_AT else ""
+            among = f" among the {LOOKED_AT:,} oldest" if await self.count() > LOOKED_AT else ""
             raise NoSuchLetterError(
                 f"there is no dead letter {', '.join(sorted(lacking))}{among}: `crawl dead list` shows them; nothing was done"
             )
@@ -127,21 +132,19 @@ class Letters:
 
     async def retry_all(self) -> list[Retried]:
         """Try again all that there are now; one that comes back meanwhile, for nobody here understands it, stays."""
-        left = await self._queue.dead_count()
-        stays: dict[str, Retried] = {}
+        left = await self.count()
         done: list[Retried] = []
+        stay: list[Retried] = []
         while left > 0:
-            letters = await self.oldest(len(stays) + min(AT_ONCE, left))
-            fresh = [letter for letter in letters if letter.dead.letter_id not in stays][:left]
-            if not fresh:
+            known = {one.letter.dead.letter_id for one in stay}
+            letters = await self.oldest(len(stay) + min(AT_ONCE, left))
+            some = await self.retry([one for one in letters if one.dead.letter_id not in known][:left])
+            if not some:
                 break
-            for one in await self.retry(fresh):
-                if one.fate is Fate.REFUSED:
-                    stays[one.letter.dead.letter_id] = one
-                else:
-                    done.append(one)
-            left -= len(fresh)
-        return [*done, *stays.values()]
+            for one in some:
+                (stay if one.fate is Fate.REFUSED else done).append(one)
+            left -= len(some)
+        return [*done, *stay]
 
     async def drop(self, letters: Collection[Letter] | None) -> int:
         """Remove these, or all: how many there were."""
@@ -169,10 +172,12 @@ class Letters:
         async with self._database.transaction() as session:
             rows = await _arm(session, turn)
             armed = sorted({row["crawl_id"] for row in rows if row["armed"]})
-            if armed:
-                await _set_going(session, turn, rows, armed)
+            woken = await _set_going(session, turn, rows) if armed else []
         for crawl_id in armed:
-            await self._database.notify(CHANGED, str(crawl_id))
+            if crawl_id in woken:  # what else is due of it; cut short here, `crawl resume` does it
+                await Crawls(self._database).start(crawl_id)
+            else:
+                await self._database.notify(CHANGED, str(crawl_id))
         urls = sum(row["armed"] for row in rows)
         if not urls:
             due = any(row["due"] for row in rows)
@@ -212,31 +217,22 @@ async def _arm(session: Session, turn: turns.Turn) -> list[Any]:
     gone = {row["crawl_id"] for row in erased}
     keys = [(crawl_id, key, outcome) for (crawl_id, key), outcome in urls.items() if crawl_id not in gone]
     rows = await session.fetch("rearm_buried", turn.domain_id, *columns(keys, 3), BURIED)
-    counts = [
-        (row["crawl_id"], outcome, n, 0, 0)
-        for row in rows
-        if row["armed"]
-        for outcome, n in (
-            (Outcome.DECODE_ERROR.value, -row["armed"]),
-            (row["previous"] or "", row["armed"]),
-        )
-    ]
-    for some in counts:  # one by one: two of them may be of the same crawl and outcome
-        await session.fetch("record_counts", 0, *columns([some], 5))
+    moved = Counter[tuple[int, str]]()
+    for row in rows:
+        moved[row["crawl_id"], Outcome.DECODE_ERROR.value] -= row["armed"]
+        moved[row["crawl_id"], row["previous"] or ""] += row["armed"]
+    counts = sorted((crawl_id, outcome, n, 0, 0) for (crawl_id, outcome), n in moved.items() if n)
+    if counts:
+        await session.fetch("record_counts", 0, *columns(counts, 5))
     return rows
 
 
-async def _set_going(session: Session, turn: turns.Turn, rows: Sequence[Any], crawls: Sequence[int]) -> None:
-    """Finished crawls go on, as their limits allow; then the domain hears of it, last of all (queries.sql, lock order)."""
+async def _set_going(session: Session, turn: turns.Turn, rows: Sequence[Any]) -> list[int]:
+    """Finished crawls run again, as their limits allow: which. Then the domain hears of it, last of all (lock order)."""
     await session.fetch("look_up")
-    due = [
-        (turn.domain_id, turn.domain, row["due_at"], row["crawl_id"]) for row in rows if row["armed"]
-    ]
-    for crawl_id in crawls:
-        if await session.value("crawl_run", crawl_id) is not None:
-            due += [
-                (row["domain_id"], row["name"], row["due_at"], crawl_id)
-                for row in await session.fetch("crawl_touch", crawl_id)
-            ]
-    await touch(session, due)
+    armed = [row for row in rows if row["armed"]]
+    crawls = sorted({row["crawl_id"] for row in armed})
+    woken = [crawl_id for crawl_id in crawls if await session.value("seed_run", crawl_id) is not None]
+    await touch(session, ((turn.domain_id, turn.domain, row["due_at"], row["crawl_id"]) for row in armed))
     await session.fetch("domain_found", turn.domain_id)
+    return woken

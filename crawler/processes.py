@@ -26,7 +26,7 @@ import uvloop
 from crawler.adapters.postgres import Database
 from crawler.core.errors import FaircrawlError, leaves
 from crawler.progress import Progress, together
-from crawler.queues import opened_queue
+from crawler.queues import opened_queue, reach_queue
 from crawler.settings import Settings
 from crawler.telemetry import configure
 from crawler.worker import AWAY, Worker
@@ -57,7 +57,11 @@ async def at_work(
     """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled.
 
     *patience*: seconds for which the database or the broker may be away before a worker gives up.
+
+    Raises:
+        BrokerError: the broker that was named is not there, or does not let us in.
     """
+    await reach_queue(settings)
     done = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         if settings.processes == 1:

@@ -22,3 +22,16 @@ async def opened_queue(settings: Settings, database: Database) -> AsyncIterator[
 
     async with RabbitQueue(settings.amqp_url, prefix=settings.amqp_prefix) as queue:
         yield queue
+
+
+async def reach_queue(settings: Settings) -> None:
+    """See that a RabbitMQ that was named is there and lets us in: later it may go away and come back, but a wrong name never would.
+
+    Raises:
+        BrokerError: it is not, or does not.
+    """
+    if settings.amqp_url is not None:
+        from crawler.adapters.rabbit import RabbitQueue  # noqa: PLC0415 - as above
+
+        async with RabbitQueue(settings.amqp_url, prefix=settings.amqp_prefix) as queue:
+            await queue.depth()

@@ -54,12 +54,22 @@ def page() -> Iterator[str]:
     yield "\n## Commands\n"
     context = click.Context(group, info_name="crawl", **group.context_settings)
     yield "```text\ncrawl [--config FILE] [--debug] COMMAND ...\n```\n"
-    for name in group.list_commands(context):
-        yield f"- [`crawl {name}`](#crawl-{name})"
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
+    found = list(commands(group, context))
+    for one in found:
+        yield f"- [`{one.command_path}`](#{one.command_path.replace(' ', '-')})"
+    for one in found:
+        yield from told(one.command, one)
+
+
+def commands(of: click.Group, context: click.Context) -> Iterator[click.Context]:
+    """A context for each command, and after a group for each of its own."""
+    for name in of.list_commands(context):
+        command = of.get_command(context, name)
         if command is not None:
-            yield from told(command, click.Context(command, parent=context, info_name=name))
+            inner = click.Context(command, parent=context, info_name=name)
+            yield inner
+            if isinstance(command, click.Group):
+                yield from commands(command, inner)
 
 
 def settings() -> Iterator[str]:
@@ -73,7 +83,7 @@ def settings() -> Iterator[str]:
 
 def told(command: click.Command, context: click.Context) -> Iterator[str]:
     """One command: how it is called, what it does, its examples, its options."""
-    yield f"\n### crawl {context.info_name}\n"
+    yield f"\n### {context.command_path}\n"
     yield f"```text\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```\n"
     prose, _, example = inspect.cleandoc(command.help or "").partition("\b\nExample:\n")
     yield "\n".join(sentences(prose))
@@ -103,7 +113,7 @@ def bounded(about: str) -> str:
         least, most = found[1], found[2]
         return f"[{least} to {most}]" if int(most) < FAR else "" if least == "0" else f"[at least {least}]"
 
-    return re.sub(r"\[(\d+)<=x<=(\d+)\]", words, about).replace("[x>=1]", "[at least 1]").strip()
+    return re.sub(r"\[(\d+)<=x<=(\d+)\]", words, about).replace("x>=1]", "at least 1]").strip()
 
 
 def escaped(text: str) -> str:

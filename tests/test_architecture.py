@@ -26,6 +26,12 @@ CARRIES: Final = {
     "dns": {"aiodns", "pycares"},
     "embedded": {"asyncpg"},
     "postgres": {"asyncpg"},
+    "rabbit": {"aiormq", "pamqp"},
+    "rabbit_consumer": {"aio_pika", "aiormq", "pamqp"},
+    "rabbit_facts": {"aio_pika", "aiormq", "pamqp"},
+    "rabbit_letters": {"aio_pika"},
+    "rabbit_link": {"aio_pika", "pamqp"},
+    "rabbit_wire": {"aio_pika", "aiormq", "pamqp", "yarl"},
     "web": {"aiohttp", "yarl"},
     "zstd": {"backports"},
 }
@@ -89,8 +95,8 @@ def test_core_neither_waits_nor_asks_the_time(name: str) -> None:
 
 @each("crawler/adapters/")
 def test_an_adapter_carries_its_own_library(name: str) -> None:
-    """An adapter imports the core, the ports, its neighbours, the standard library and what it carries."""
-    own = CARRIES.get(Path(name).stem, set()) | sys.stdlib_module_names | {"compression"}
+    """An adapter imports the core, the ports, its neighbours, the standard library, the log and what it carries."""
+    own = CARRIES.get(Path(name).stem, set()) | sys.stdlib_module_names | {"compression", "structlog"}
     inside = ("crawler.core.", "crawler.adapters.", "crawler.ports.")
     strangers = {
         one for one in imports(name) - {"crawler"} if first(one) not in own and not one.startswith(inside)

@@ -893,3 +893,61 @@ select origin, status, fetched_at, expires_at, detail from origins where domain_
 -- name: domains_like
 -- Names that end like this one: for who meant another. $1 the name, $2 most.
 select name from domains where name like '%' || $1 or name like $1 || '%' order by name limit $2;
+
+-- name: seed_table
+-- What `crawl seed` puts on the frontier by one transaction, filled by COPY; it goes with that. The statements below look each row up
+-- by its whole key: OFFSET 0 keeps the look-up out of the join order and everything else out of the look-up, for by the statistics of a
+-- young table any index would do, such as that of all seeds.
+create temporary table seeds (domain_id bigint not null, url_hash bytea not null, url text not null) on commit drop;
+
+-- name: seed_blocked
+-- $1 domains: those that will not be visited, because they are blocked (or forgotten), and why. For a warning: $2 at most.
+select name, blocked from domains where domain_id = any($1::bigint[]) and blocked is not null order by name limit $2;
+
+-- name: seed_put
+-- Step 2. $1 crawl, $2 seconds of priority: as record_links, for the table of seeds.
+with put as (
+  insert into urls (domain_id, crawl_id, url_hash, url, due_at, seed)
+  select x.domain_id, $1, x.url_hash, x.url, now() - make_interval(secs => $2), true from seeds x
+  where not exists (select from urls u where u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash offset 0)
+    and not exists (select from domains f where f.domain_id = x.domain_id and f.forgotten_at is not null offset 0)
+  order by 1, 3
+  on conflict do nothing
+  returning domain_id, due_at)
+select domain_id, min(due_at) as due_at, count(*) as n from put group by 1;
+
+-- name: seed_forgotten
+-- How many of the seeds are of forgotten domains, for which nothing is written.
+select count(*) from seeds x where exists (
+  select from domains f where f.domain_id = x.domain_id and f.forgotten_at is not null offset 0);
+
+-- name: seed_again
+-- Step 3. $1 crawl: as rearm_seeds, for the table of seeds. ON CONFLICT, which finds and locks row by row in key order: an UPDATE would be
+-- a join with urls, which in a young table is every seed with every URL. What was settled meanwhile has another outcome, and stays.
+with failed as materialized (
+  select x.*, u.outcome from (select * from seeds order by 1, 2) x cross join lateral (
+    select u.outcome, u.seed from urls u where u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash offset 0) u
+  where u.seed and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused')),
+armed as (
+  insert into urls as u (domain_id, crawl_id, url_hash, url, outcome)
+  select domain_id, $1, url_hash, url, outcome from failed order by 1, 3
+  on conflict (domain_id, crawl_id, url_hash) do update set due_at = now(), open = true, attempts = 0 where u.outcome = excluded.outcome
+  returning u.domain_id)
+select domain_id, now() as due_at, count(*) as n from armed group by 1;
+
+-- name: seed_widens
+-- $1 crawl, $2 scope keys: is any of them new? Asked first, for the crawl's row (crawl_bump) comes before its keys in the lock order:
+-- add_keys under crawl_lock may wait for ours.
+select exists (select from unnest($2::bigint[]) k where not exists (
+  select from scope_keys s where s.crawl_id = $1 and s.scope_key = k offset 0));
+
+-- name: seed_run
+-- As crawl_run. What else is due of the crawl is touched after this has committed, as by a resume: it may be a million domains.
+update crawls set state = 'running', rearm = -9223372036854775808, version = version + 1, finished_at = null, finished_why = null
+where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max_pages)
+  and (max_bytes is null or max_bytes > (select coalesce(sum(bytes), 0) from crawl_counts where crawl_id = $1))
+  and exists (select from urls where crawl_id = $1 and open) returning crawl_id;
+
+-- name: crawl_adopt
+-- $1 crawl: from now on it belongs to whoever works, and no run that ends leaves it.
+update crawls set attendant = null where crawl_id = $1 and attendant is not null returning crawl_id;

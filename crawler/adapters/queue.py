@@ -72,11 +72,16 @@ class PostgresQueue:
     async def exhume(
         self, chosen: Collection[str] | None, work: Callable[[DeadLetter], Awaitable[None]]
     ) -> int:
-        """Do *work* with each of these dead letters (None: all), then remove it: how many."""
+        """Do *work* with each of these dead letters (None: all there are now), then remove it: how many."""
+        newest = await self._database.ask(
+            "select coalesce(max(message_id), 0) from messages where queue = $1", DEAD
+        )
         numbers = None if chosen is None else [int(number) for number in chosen if number.isdecimal()]
         done, last = 0, 0
         while rows := await self._database.fetch("message_letters", DEAD, numbers, last, LETTERS_AT_ONCE):
             for row in rows:
+                if row["message_id"] > newest:  # buried by the work itself, perhaps
+                    return done
                 await work(_letter(row))
                 await self._database.fetch("message_drop", row["message_id"], DEAD)
                 done, last = done + 1, row["message_id"]

@@ -23,6 +23,7 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("crawler.cli.run", "Crawl from these URLs, in one process tree, until nothing is left to do."),
+    "seed": ("crawler.cli.seed", "Give a crawl its seeds, for workers on any number of machines."),
     "worker": ("crawler.cli.worker", "Fetch what all crawls have to do: one of many, on any machine."),
     "scheduler": (
         "crawler.cli.scheduler",
@@ -37,11 +38,15 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "delete": ("crawler.cli.delete", "Remove a crawl and all that is only its."),
     "set": ("crawler.cli.set", "Change the limits of a crawl."),
     "domain": ("crawler.cli.domain", "Look at a domain, slow it, block it, or remove all we hold of it."),
+    "dead": ("crawler.cli.dead", "Look at the turns that failed too often, try them again, or drop them."),
     "show": ("crawler.cli.show", "Show what is stored of a URL."),
     "why": ("crawler.cli.why", "Tell everything that decides about a URL."),
     "export": ("crawler.cli.export", "Write the pages of a crawl to a file."),
     "migrate": ("crawler.cli.migrate", "Bring the database up to date."),
-    "check": ("crawler.cli.check", "Say what is missing or wrong: database, DNS, descriptors, user agent."),
+    "check": (
+        "crawler.cli.check",
+        "Say what is missing or wrong: database, RabbitMQ, DNS, descriptors, user agent.",
+    ),
     "settings": ("crawler.cli.settings", "Show every setting in force, and where it came from."),
 }
 """Each command's module, whose attribute `command` it is, and its line in `crawl --help`."""

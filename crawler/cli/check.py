@@ -9,11 +9,12 @@ from typing import Final
 
 import click
 
-from crawler.checking import Finding, Level, check
+from crawler.checking import check
 from crawler.cli import FAILED
 from crawler.cli.looking import print_json, run
-from crawler.cli.options import database_options, settings_from
+from crawler.cli.options import queue_options, settings_from
 from crawler.core.errors import SettingsError
+from crawler.findings import Finding, Level
 from crawler.phrases import count, seen
 from crawler.settings import Settings
 
@@ -24,10 +25,10 @@ COLOURS: Final[Mapping[Level, str]] = MappingProxyType(
 
 @click.command("check")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@database_options
+@queue_options
 @click.pass_context
 def command(ctx: click.Context, /, *, as_json: bool, **_named: object) -> int:
-    """Say what is missing or wrong: settings, database, name servers, descriptors, memory, user agent.
+    """Say what is missing or wrong: settings, user agent, database, RabbitMQ, name servers, descriptors, memory.
 
     Exit status 1 if something prevents crawling; what is only a note or a warning does not.
 

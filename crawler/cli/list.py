@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -98,14 +99,14 @@ def print_crawls(rows: Sequence[Any]) -> None:
                 f"{row['stored']:,}",
                 f"{row['urls']:,}",
                 row["scope"],
-                _moment(row["created_at"], row["now"]),
-                _moment(row["finished_at"], row["now"]) if row["finished_at"] else "",
+                moment(row["created_at"], row["now"]),
+                moment(row["finished_at"], row["now"]) if row["finished_at"] else "",
             )
             for row in rows
         ],
     )
 
 
-def _moment(moment: Any, now: Any) -> str:
+def moment(when: datetime, now: datetime) -> str:
     """How long ago for a person who looks; elsewhere the moment itself, which is still true tomorrow."""
-    return relative(moment, now) if sys.stdout.isatty() else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    return relative(when, now) if sys.stdout.isatty() else f"{when.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -31,7 +31,7 @@ async def _resume(settings: Settings, name: str, *, as_json: bool) -> None:
     async with steered(settings, name) as one:
         resumed = await one.crawls.resume(one.crawl.crawl_id)
         state = await one.state()
-        worked_on = await one.is_worked_on()
+        idle = await one.idle()
     named = seen(name)
     if one.crawl.deleting:
         raise StateError(f"the crawl {named} is being deleted: it cannot be resumed")
@@ -41,5 +41,4 @@ async def _resume(settings: Settings, name: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"crawl": name, "state": state.value, "changed": resumed})
         return
-    idle = "" if worked_on else "; nobody works on it now: the same `crawl run` goes on"
     click.echo(f"{named} {'goes on' if resumed else 'is running already'}{idle}")

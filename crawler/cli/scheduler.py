@@ -47,6 +47,7 @@ async def _run(settings: Settings, *, quiet: bool) -> int:
         await Database.open(place.dsn, size=3, lookups=True) as database,
         opened_queue(settings, database) as queue,
     ):
+        await queue.depth()  # a wrong name is told now; later the broker may go away and come back
         heed_signals(stop, asyncio.Event(), stopping)
         async with Timetable(settings, database, queue).running():
             if not quiet:

@@ -45,12 +45,11 @@ async def _set(settings: Settings, name: str, pairs: tuple[str, ...], *, as_json
             await one.crawls.change(crawl, changed(crawl, pairs, await one.crawls.seed_domains(crawl_id)))
             await one.crawls.start(crawl_id)
         now = await one.crawls.by_id(crawl_id) or crawl
-        worked_on = await one.is_worked_on()
+        idle = await one.idle()
     told = shown(now)
     if as_json:
         print_json({"crawl": name, "state": now.state.value, **told})
         return
     print_facts([*told.items()] or [("no limits", "the settings hold")])
     if now.state is CrawlState.RUNNING and crawl.state is not CrawlState.RUNNING:
-        idle = "" if worked_on else "; nobody works on it now: the same `crawl run` goes on"
         click.echo(f"{seen(name)} goes on{idle}")

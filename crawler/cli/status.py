@@ -21,7 +21,8 @@ from crawler.cli.looking import (
     print_table,
     run,
 )
-from crawler.cli.options import database_options, settings_from
+from crawler.cli.machinery import Machinery, machinery
+from crawler.cli.options import queue_options, settings_from
 from crawler.core.model import LEFT
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, relative, size, span
@@ -52,30 +53,23 @@ class Doing:
     waiting: Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Machinery:
-    """What all crawls of a database share."""
-
-    queue: Any
-    slots: int
-    """Domains that the workers seen in the last minute visit at once."""
-    database_bytes: int
-
-
 @click.command("status")
 @click.argument("name", required=False)
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: an object, or without NAME a list of them."
 )
-@database_options
+@queue_options
 @click.pass_context
 def command(ctx: click.Context, /, *, name: str | None, as_json: bool, **_named: object) -> int:
     """Show how crawl NAME is doing; without a NAME every crawl in short, or the only one in full.
+
+    With --database or --amqp also who works on them, and what waits on the queue.
 
     \b
     Example:
       crawl status
       crawl status example.com --json
+      crawl status --database postgresql://crawl@db/crawl --amqp amqp://crawl@broker/crawl
     """  # noqa: D301  # \b tells click to keep the lines
     return run(_status(settings_from(ctx).settings, name, as_json=as_json))
 
@@ -95,16 +89,17 @@ async def _status(settings: Settings, name: str | None, *, as_json: bool) -> int
         if not chosen and name is not None:
             await crawl_named(Crawls(place.database), name)
             return FAILED  # it was made this moment
-        machinery = await _machinery(place.database)
+        shared = await machinery(settings, place)
         if as_json:
-            told = [_as_dict(await _doing(place.database, row), machinery) for row in chosen]
+            told = [_as_dict(await _doing(place.database, row), shared) for row in chosen]
             print_json(told if name is None else told[0])
         elif len(chosen) == 1:
-            _print(await _doing(place.database, chosen[0]), machinery, place)
+            _print(await _doing(place.database, chosen[0]), shared, place)
         else:
             print_crawls(chosen)
             click.echo()
-            print_facts([*_shared(machinery), ("more", f"crawl status NAME{place.option}")])
+            print_facts([*shared.facts(), ("more", f"crawl status NAME{place.option}")])
+            shared.print_workers()
     return 0
 
 
@@ -120,15 +115,7 @@ async def _doing(database: Database, row: Any) -> Doing:
     )
 
 
-async def _machinery(database: Database) -> Machinery:
-    return Machinery(
-        await database.row("crawl_queue"),
-        await database.value("workers_slots"),
-        await database.ask("select pg_database_size(current_database())"),
-    )
-
-
-def _as_dict(doing: Doing, machinery: Machinery) -> dict[str, Any]:
+def _as_dict(doing: Doing, shared: Machinery) -> dict[str, Any]:
     by_list: dict[str, list[dict[str, Any]]] = {"slow": [], "failing": []}
     for row in doing.domains:
         by_list[row["list"]].append(
@@ -153,15 +140,13 @@ def _as_dict(doing: Doing, machinery: Machinery) -> dict[str, Any]:
             }
             for row in doing.waiting
         ],
-        "queue": dict(machinery.queue),
-        "domains_at_once": machinery.slots,
-        "database_bytes": machinery.database_bytes,
+        **shared.as_dict(),
     }
 
 
-def _print(doing: Doing, machinery: Machinery, place: Opened) -> None:
+def _print(doing: Doing, shared: Machinery, place: Opened) -> None:
     row = doing.row
-    print_heading(f"crawl {row['name']}: {_state(row, machinery)}")
+    print_heading(f"crawl {row['name']}: {_state(row, shared)}")
     outcomes: dict[str, int] = json.loads(row["outcomes"])
     print_facts(
         [
@@ -174,10 +159,11 @@ def _print(doing: Doing, machinery: Machinery, place: Opened) -> None:
                 or "none",
             ),
             *_apart(row),
-            *_shared(machinery),
+            *shared.facts(),
             ("data", place.place),
         ]
     )
+    shared.print_workers()
     _print_domains(doing.domains)
     _print_waiting(doing)
 
@@ -224,7 +210,7 @@ def _because(one: Any) -> str:
     return str(one["blocked"] or one["waits_for"] or one["outcome"] or "not visited yet")
 
 
-def _state(row: Any, machinery: Machinery) -> str:
+def _state(row: Any, shared: Machinery) -> str:
     since = row["finished_at"] or row["created_at"]
     ago = span((row["now"] - since).total_seconds())
     if row["state"] == "finished":
@@ -238,8 +224,16 @@ def _state(row: Any, machinery: Machinery) -> str:
         return "its run has ended; run it again to go on" if row["attendant"] == LEFT else str(row["state"])
     if row["rearm"] is not None:
         return f"running, begun {ago} ago; `crawl resume {row['name']}` was cut short: give it again"
-    idle = "" if machinery.slots else "; nobody works on it: the same `crawl run` goes on"
-    return f"running, begun {ago} ago{idle}"
+    return f"running, begun {ago} ago{'' if shared.slots else _idle(row, shared)}"
+
+
+def _idle(row: Any, shared: Machinery) -> str:
+    same = "the same `crawl run` goes on"
+    if shared.many and row["attendant"] is None:  # it was seeded: it belongs to whoever works
+        same = "`crawl worker` goes on with it"
+    elif shared.many:
+        same += ", and so does `crawl worker`"
+    return f"; nobody works on it: {same}"
 
 
 def _limits(row: Any) -> str:
@@ -250,16 +244,3 @@ def _limits(row: Any) -> str:
 def _apart(row: Any) -> list[tuple[str, str]]:
     told = shown(crawl_of(row))
     return [(label, told[key]) for key, label in APART.items() if key in told]
-
-
-def _shared(machinery: Machinery) -> list[tuple[str, str]]:
-    queue = machinery.queue
-    parts = [
-        f"{queue['resting']:,} resting",
-        f"{queue['queued']:,} queued",
-        f"{queue['held']:,} being visited",
-    ]
-    return [
-        ("queue", ", ".join([f"{count(queue['ready'], 'domain')} ready", *parts])),
-        ("database", size(machinery.database_bytes)),
-    ]

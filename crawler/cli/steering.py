@@ -33,9 +33,14 @@ class Steered:
         now = await self.crawls.by_id(self.crawl.crawl_id)
         return None if now is None else now.state
 
-    async def is_worked_on(self) -> bool:
-        """Whether any worker was seen in the last minute."""
-        return bool(await self.place.database.value("workers_slots"))
+    async def idle(self) -> str:
+        """What to say behind "it goes on" when no worker was seen in the last minute; empty: there is one."""
+        if await self.place.database.value("workers_slots"):
+            return ""
+        seeded = await self.place.database.ask(
+            "select attendant is null from crawls where crawl_id = $1", self.crawl.crawl_id
+        )
+        return f"; nobody works on it now: {'`crawl worker`' if seeded else 'the same `crawl run`'} goes on"
 
 
 @contextlib.asynccontextmanager
