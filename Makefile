@@ -12,10 +12,11 @@ FOR_RUN := $(or $(wildcard $(FOR_DEV)),.venv/.ready-run-$(KEY))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl url demo check format fix lint types shape test crash coverage reference clean
+.PHONY: help setup crawl url demo check format fix lint types shape test crash coverage reference clean \
+	bench-scale bench-workers bench-modes
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(FOR_DEV) ## create .venv with everything to develop and test
 
@@ -51,6 +52,15 @@ test: $(FOR_DEV) ## all tests
 
 crash: $(FOR_DEV) ## kill a crawl at 200 random moments, and see that nothing is lost and nobody hurried
 	CRAWL_TEST_KILLS=200 $(BIN)/python -m pytest -q tests/system/test_crash.py
+
+bench-scale: $(FOR_DEV) ## what a page costs with 10 thousand, 1 million and 10 million URLs known (15 GB of disk, half an hour)
+	$(BIN)/python -m tests.bench.scale --amqp own $(ARGS)
+
+bench-workers: $(FOR_DEV) ## 1, 2 and 4 workers: are twice the workers twice the pages? (a quarter of an hour)
+	$(BIN)/python -m tests.bench.workers --amqp own $(ARGS)
+
+bench-modes: $(FOR_DEV) ## what RabbitMQ costs a worker, compared with one machine
+	$(BIN)/python -m tests.bench.modes $(ARGS)
 
 coverage: $(FOR_DEV) ## all tests, and which branches they miss
 	$(BIN)/coverage run -m pytest

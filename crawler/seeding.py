@@ -34,6 +34,8 @@ ROWS: Final = 20_000
 """Seeds of a batch: what is put within half a second or so, for others wait for what it touches."""
 PATIENCE: Final = 1.0
 """Seconds after which a batch is put that is not full: whoever writes into the pipe takes his time."""
+HEARD: Final = 0.05
+"""Seconds: Ctrl-C also ends who writes into the pipe, in the middle of a line, and we may hear of that end first."""
 TOLD: Final = 3
 """Bad lines that are shown; the others are counted."""
 LONGEST_PAUSE: Final = 2.0
@@ -111,6 +113,8 @@ class Reader:
             piece = b"" if self._source is None else await self._source.read(until)
             if piece is None:
                 break
+            if not piece and self._lines.pending:
+                await asyncio.sleep(HEARD)
             self._take_lines(read, piece)
             if read.lines and until is None:
                 until = clock() + PATIENCE

@@ -40,6 +40,11 @@ class Lines:
         self._rest = b""
         self._at_start = True
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is the beginning of a line that nothing has ended yet."""
+        return bool(self._rest)
+
     def feed(self, piece: bytes) -> list[str]:
         """The lines that end in this piece. Of one that is too long, as much as shows that."""
         data = self._rest + piece

@@ -4,11 +4,14 @@
     test:     create database ... template "template" ──► dsn ──► database
 
 `CRAWL_TEST_POSTGRES_BIN` names the folder of the PostgreSQL to test with, instead of the wheel's.
+
+And a real RabbitMQ, for the tests that ask for one: `tests.broker` says where it comes from. Each has queues of its own there.
 """
 
 import asyncio
 import itertools
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -23,6 +26,7 @@ import pytest
 from crawler.adapters.embedded import EmbeddedPostgres
 from crawler.adapters.migrations import migrate
 from crawler.adapters.postgres import Database
+from tests.broker import NoBrokerError, PrivateNode, Programs, remove_queues, run_apart, some_broker
 
 # No deadline: the machines are shared. The same cases each time where a chance finding would stop somebody else's work.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -125,3 +129,40 @@ async def database(dsn: str) -> AsyncIterator[Database]:
     """A migrated database of the test's own, opened as a worker opens it."""
     async with await Database.open(dsn, size=6, lookups=True) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def amqp_server() -> Iterator[str]:
+    """The session's RabbitMQ: where it is."""
+    try:
+        with some_broker() as url:
+            yield url
+    except NoBrokerError as error:
+        pytest.exit(str(error), returncode=1)
+
+
+@pytest.fixture
+def amqp(amqp_server: str) -> Iterator[tuple[str, str]]:
+    """Queues of the test's own: where they are, and what their names begin with."""
+    prefix = f"test-{secrets.token_hex(6)}"
+    yield amqp_server, prefix
+    run_apart(remove_queues(amqp_server, prefix))
+
+
+@pytest.fixture(scope="session")
+def _node(amqp_server: str) -> Iterator[PrivateNode]:
+    programs = Programs.find()  # now also those that the session's RabbitMQ was made with
+    if programs is None:
+        pytest.skip(
+            "needs the program rabbitmq-server on this machine, for a node to kill and to start again"
+        )
+    with PrivateNode(programs) as node:
+        yield node
+
+
+@pytest.fixture
+def private_broker(_node: PrivateNode) -> Iterator[PrivateNode]:
+    """A RabbitMQ that no other program uses: kill it, freeze it, change its users; it is mended for the next test."""
+    _node.mend()
+    yield _node
+    _node.mend()

@@ -21,7 +21,7 @@ from typing import Final, Self
 from aiormq.exceptions import ChannelAccessRefused, PublishError
 from pamqp.commands import Basic
 
-from crawler.adapters.rabbit_consumer import Consumer
+from crawler.adapters.rabbit_consumer import LOOK_AGAIN, Consumer
 from crawler.adapters.rabbit_letters import REASON, Letters
 from crawler.adapters.rabbit_link import Link
 from crawler.adapters.rabbit_wire import AFTER_HANGING_UP, foreign
@@ -45,11 +45,14 @@ class RabbitQueue:
     ``async with RabbitQueue("amqp://crawl:secret@localhost/crawl") as queue: ...``
     """
 
-    def __init__(self, url: str, *, prefix: str = "crawl", patience: float = PATIENCE) -> None:
+    def __init__(
+        self, url: str, *, prefix: str = "crawl", patience: float = PATIENCE, look_again: float = LOOK_AGAIN
+    ) -> None:
         self._publishing = Link(url, prefix, "publishing", patience=patience)
         self._asking = Link(url, prefix, "consuming", patience=patience)
         self._names = self._asking.names
         self._letters = Letters(self._asking)
+        self._look_again = look_again
         self._mark = secrets.token_hex(6)
         self._numbers = itertools.count(1)
 
@@ -116,7 +119,7 @@ class RabbitQueue:
                     f"{self._publishing.place} did not confirm a dead letter in time"
                 )
 
-        await Consumer(self._asking, prefetch, deliver, bury).run()
+        await Consumer(self._asking, prefetch, deliver, bury, look_again=self._look_again).run()
 
     def _properties(self, message_id: str | None = None, *, reason: str | None = None) -> Basic.Properties:
         number = message_id or f"{self._mark}-{next(self._numbers):x}"

@@ -18,18 +18,15 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import structlog
-from aio_pika.abc import AbstractChannel
-from aiormq.abc import AbstractChannel as RawChannel
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
+from crawler.adapters.rabbit_feed import Feed, Held
 from crawler.adapters.rabbit_link import Link
-from crawler.adapters.rabbit_wire import words
 from crawler.core.errors import BrokerError, BrokerUnavailableError
 from crawler.ports import Delivery
 
@@ -46,79 +43,41 @@ URGENT_FIRST: Final = 0.5
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 5.0
 """Seconds between attempts to connect."""
+LOOK_AGAIN: Final = 30.0
+"""Seconds without a message after which a feed is opened anew. When a queue is deleted and made again at once, RabbitMQ tells its
+consumers nothing, counts them as consumers of the new one, and drops what it should deliver to them."""
 LAST_WORDS: Final = 5.0
 """Seconds for settling and giving back at the end; a broker that notices our absence gives it all back too."""
 REMEMBERED: Final = 4
 """Times as many settled messages as can be unsettled are remembered: only those that the broker thinks unsettled can come again."""
 
 
-@dataclass(slots=True, eq=False)
-class _Feed:
-    """What comes from one queue, on a channel of its own, until that is closed or lost."""
-
-    channel: AbstractChannel
-    raw: RawChannel
-    """One layer below aio-pika, which would double the cost of a message (83 us instead of 38)."""
-    alive: bool = True
-    came: int = 0
-    waiting: deque["_Held"] = field(default_factory=deque)
-    unsettled: dict[int, None] = field(default_factory=dict)
-    """The numbers (delivery tags) that the broker waits to hear of, in the order in which they came."""
-    acked: set[int] = field(default_factory=set)
-    returned: set[int] = field(default_factory=set)
-
-    async def tell(self) -> None:
-        """Tell the broker what was decided; one word does for all that came first, if there is no gap in them."""
-        upto = 0
-        for tag in itertools.takewhile(self.acked.__contains__, self.unsettled):
-            upto = tag
-        if upto:
-            await self.raw.basic_ack(upto, multiple=True, wait=False)
-            self._told([tag for tag in self.acked if tag <= upto])
-        for tag in sorted(self.acked):
-            await self.raw.basic_ack(tag, wait=False)
-            self._told([tag])
-        for tag in sorted(self.returned):
-            await self.raw.basic_nack(tag, requeue=True, wait=False)
-            self._told([tag])
-
-    def _told(self, tags: Iterable[int]) -> None:
-        for tag in tags:
-            self.unsettled.pop(tag, None)
-            self.acked.discard(tag)
-            self.returned.discard(tag)
-
-
-@dataclass(slots=True, eq=False)
-class _Held:
-    """A message that the broker gave us."""
-
-    key: str
-    """Its message_id, or something that is no message's."""
-    message_id: str | None
-    body: bytes
-    feed: _Feed
-    tag: int
-    decided: bool = False
-
-
 class Consumer:
     """One consumer of both queues. Use `run`."""
 
-    def __init__(self, link: Link, prefetch: int, deliver: Callable[[Delivery], None], bury: Bury) -> None:
+    def __init__(
+        self,
+        link: Link,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        bury: Bury,
+        *,
+        look_again: float = LOOK_AGAIN,
+    ) -> None:
         self._link = link
+        self._look_again = look_again
         self._prefetch = prefetch
         self._urgent_most = URGENT_AT_LEAST + prefetch // URGENT_PART
         self._deliver = deliver
         self._bury = bury
-        self._feeds: list[_Feed] = []
-        self._in_hand: dict[str, _Held] = {}
+        self._feeds: list[Feed] = []
+        self._in_hand: dict[str, Held] = {}
         self._remembered: dict[str, None] = {}
         self._most_remembered = REMEMBERED * (prefetch + self._urgent_most)
         self._strangers = itertools.count(1)
-        self._acked: list[_Held] = []
-        self._returned: list[_Held] = []
-        self._dead: deque[tuple[_Held, str]] = deque()
+        self._acked: list[Held] = []
+        self._returned: list[Held] = []
+        self._dead: deque[tuple[Held, str]] = deque()
         self._burial: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
         self._dying = asyncio.Event()
@@ -156,7 +115,7 @@ class Consumer:
                 if away:
                     log.info("broker.back", where=str(self._link.place))
                 met, away = True, False
-                why = await lost
+                why = await self._until(lost)
             except BrokerError as error:
                 if not met and not isinstance(error, BrokerUnavailableError):
                     raise
@@ -173,43 +132,35 @@ class Consumer:
     async def _connect(self) -> asyncio.Future[str]:
         """Begin to consume; what is returned says when that is over, and why."""
         names, lost = self._link.names, asyncio.get_running_loop().create_future()
-        urgent, there = await self._feed(names.urgent, self._urgent_most, lost)
+        urgent, there = await self._open(0, names.urgent, self._urgent_most, lost)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(URGENT_FIRST):
-                while urgent.came < min(there, self._urgent_most) and not lost.done():
+                while urgent.came < min(there, urgent.most) and not lost.done():
                     self._came.clear()
                     await self._came.wait()
-        await self._feed(names.turns, self._prefetch, lost)
+        await self._open(1, names.turns, self._prefetch, lost)
         return lost
 
-    async def _feed(self, name: str, most: int, lost: asyncio.Future[str]) -> tuple[_Feed, int]:
+    async def _until(self, lost: asyncio.Future[str]) -> str:
+        """Return when the broker has nothing more for us, and why. A feed from which nothing comes is opened anew now and then."""
+        while True:
+            await asyncio.wait([lost], timeout=self._look_again)
+            if lost.done():
+                return lost.result()
+            for place, feed in enumerate(self._feeds):
+                if feed.came == feed.seen and not feed.unsettled:
+                    await feed.close()
+                    await self._open(place, feed.name, feed.most, lost)
+                feed.seen = feed.came
+
+    async def _open(self, place: int, name: str, most: int, lost: asyncio.Future[str]) -> tuple[Feed, int]:
         """Consume one queue; the second is how many messages wait there."""
+        feed = await Feed.open(self._link, name, most)
+        self._feeds[place : place + 1] = [feed]
+        return feed, await feed.start(self._arrived, lost)
 
-        def over(why: str) -> None:
-            if not lost.done():
-                lost.set_result(why)
-
-        async def arrived(message: DeliveredMessage) -> None:
-            self._arrived(feed, message)
-
-        def deleted(_: object) -> None:
-            self._link.forget()
-            over(f'the queue "{name}" was deleted')
-
-        channel = await self._link.channel()
-        channel.close_callbacks.add(lambda _, error: over(words(error)))
-        raw = await channel.get_underlay_channel()
-        raw.on_consumer_cancel_callbacks.add(deleted)
-        feed = _Feed(channel, raw)
-        self._feeds.append(feed)
-        async with self._link.answer():
-            there = (await raw.queue_declare(name, passive=True)).message_count
-            await raw.basic_qos(prefetch_count=most)
-            await raw.basic_consume(name, arrived)
-        return feed, there or 0
-
-    def _arrived(self, feed: _Feed, message: DeliveredMessage) -> None:
-        if not feed.alive or not isinstance(message.delivery, Basic.Deliver):
+    def _arrived(self, feed: Feed, message: DeliveredMessage) -> None:
+        if not isinstance(message.delivery, Basic.Deliver):
             return
         tag, number = message.delivery.delivery_tag or 0, message.header.properties.message_id
         feed.unsettled[tag] = None
@@ -221,8 +172,7 @@ class Consumer:
         elif message.delivery.redelivered and number in self._remembered:
             feed.acked.add(tag)
         else:
-            key = number or self._stranger()
-            feed.waiting.append(_Held(key, number, message.body, feed, tag))
+            feed.waiting.append(Held(number or self._stranger(), number, message.body, feed, tag))
         self._wake.set()
 
     def _stranger(self) -> str:
@@ -244,7 +194,7 @@ class Consumer:
                 self._in_hand[held.key] = held
                 self._deliver(self._delivery(held))
 
-    def _delivery(self, held: _Held) -> Delivery:
+    def _delivery(self, held: Held) -> Delivery:
         def ack() -> None:
             decide(self._acked)
 
@@ -257,7 +207,7 @@ class Consumer:
                 self._dead.append((held, reason))
                 self._dying.set()
 
-        def decide(pile: list[_Held]) -> None:
+        def decide(pile: list[Held]) -> None:
             if not held.decided:
                 held.decided = True
                 pile.append(held)
@@ -282,9 +232,7 @@ class Consumer:
             del self._remembered[key]
         with contextlib.suppress(BrokerUnavailableError):  # then it is being connected to again
             for feed in self._feeds:
-                if feed.alive and (feed.acked or feed.returned):
-                    async with self._link.answer():
-                        await feed.tell()
+                await feed.tell()
 
     async def _bury_all(self) -> None:
         pause = FIRST_PAUSE
@@ -303,11 +251,11 @@ class Consumer:
         held, reason = self._dead[0]
         if self._burial is None:
             self._burial = asyncio.ensure_future(self._bury(held.body, held.message_id, reason))
-        try:
-            await asyncio.shield(self._burial)  # cut off, it would be done once more
-        finally:
-            if self._burial.done():
-                self._burial = None
+        await asyncio.wait(
+            [self._burial]
+        )  # who is cancelled here leaves it to be waited for at the end: once is enough
+        burial, self._burial = self._burial, None
+        burial.result()
         self._dead.popleft()
         self._acked.append(held)
         self._wake.set()
@@ -316,11 +264,10 @@ class Consumer:
         """Leave the channels, where there are any: what was not settled on them goes back."""
         feeds, self._feeds = self._feeds, []
         for feed in feeds:
-            feed.alive = False
+            feed.alive = False  # all of them, before the first is closed
         for feed in feeds:
             with contextlib.suppress(BrokerError):
-                async with self._link.answer():
-                    await feed.channel.close()
+                await feed.close()
 
     async def _let_go(self) -> None:
         said = False
@@ -336,3 +283,5 @@ class Consumer:
         finally:
             if not said:
                 self._link.hang_up()
+            if self._burial is not None:
+                self._burial.cancel()

@@ -103,7 +103,9 @@ class Link:
                 with contextlib.suppress(BrokerUnavailableError):  # it was lost, and we had not noticed
                     return await self._ready()
             await self.close()
-            self._connection, self._line = await dial(self._url, self.place, self._name)
+            self._connection, self._line = await dial(
+                self._url, self.place, self._name, seconds=self.patience
+            )
             self._declared = False
             return await self._ready()
 

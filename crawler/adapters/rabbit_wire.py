@@ -109,6 +109,11 @@ class Place:
                     f"{self} has a queue of other properties: {reason}: delete it when it is empty (rabbitmqctl delete_queue),"
                     " or set another amqp_prefix"
                 )
+            case ssl.SSLCertVerificationError():
+                return BrokerError(
+                    f"{self} has a certificate that is not trusted ({error.verify_message}): name the file of its authority"
+                    " at the end of --amqp (?cafile=/path/to/ca.pem)"
+                )
             case TimeoutError():
                 reason = f"no answer within {seconds:g} s"
         return BrokerUnavailableError(
@@ -252,7 +257,7 @@ class Connection(aio_pika.Connection):
     )
 
 
-async def dial(url: str, place: Place, name: str) -> tuple[Connection, Line]:
+async def dial(url: str, place: Place, name: str, *, seconds: float = CONNECT) -> tuple[Connection, Line]:
     """Connect, as *name* in the broker's list of connections.
 
     Raises:
@@ -260,7 +265,7 @@ async def dial(url: str, place: Place, name: str) -> tuple[Connection, Line]:
         BrokerError: they do not let us in.
     """
     line = Line()
-    async with place.answer(line.hang_up):
+    async with place.answer(line.hang_up, seconds):
         full = make_url(url) if "heartbeat=" in url else make_url(url, heartbeat=HEARTBEAT)
         connection = Connection(
             full, client_properties={"connection_name": name, "product": "faircrawl"}, transport_factory=line

@@ -87,11 +87,11 @@ async def _work(settings: Settings, *, quiet: bool) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     async with opened(settings) as place:
         await _tell_strangers(place.database, settings)
-        if not quiet:
-            click.echo(f"crawl: {_greeting(settings)}", err=True)
         with telling("worker", quiet=quiet, every=EVERY) as teller:
             heed_signals(stop, hurry, teller.stopping)
             async with at_work(settings, place.dsn, hurry, patience=math.inf) as progress:
+                if not quiet:
+                    click.echo(f"crawl: {_greeting(settings)}", err=True)
                 while not stop.is_set():
                     now = progress()
                     if now.away == "database":

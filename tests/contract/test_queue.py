@@ -3,158 +3,52 @@
 import asyncio
 import os
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final
 
 import pytest
 
 from crawler.adapters.postgres import Database
-from crawler.adapters.queue import PostgresQueue
-from crawler.ports import Delivery, Queue
-from tests.making import blocked, cut, rows, until
+from crawler.core.errors import MessageError
+from crawler.ports import DeadLetter
+from tests.contract.carriers import Broker, Client, Consumer, PostgresBroker, RabbitBroker
+from tests.making import until
 
 REPOSITORY: Final = Path(__file__).parents[2]
-VICTIM: Final = """
-import asyncio, sys
-from crawler.adapters.postgres import Database
-from crawler.adapters.queue import PostgresQueue
-
-async def main():
-    async with await Database.open(sys.argv[1], size=2) as database:
-        await PostgresQueue(database).consume(10, lambda delivery: print(delivery.body.decode(), flush=True))
-
-asyncio.run(main())
-"""
 
 
-class Client(Protocol):
-    """One program's connection to the broker."""
-
-    queue: Queue
-
-    async def die(self) -> None:
-        """Lose every connection, for good, without a farewell."""
-
-    async def cut(self) -> None:
-        """Lose every connection once; it may connect again."""
+@pytest.fixture(params=["postgres", "rabbit"])
+def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Where each implementation is: a DSN, or the URL and the prefix of the queues. Nothing else is started."""
+    asked = request.getfixturevalue({"postgres": "dsn", "rabbit": "amqp"}[request.param])
+    return (asked,) if isinstance(asked, str) else asked
 
 
-class Broker(Protocol):
-    """Whatever carries the messages."""
-
-    async def client(self) -> Client:
-        """Connect once more."""
-
-    async def dead(self) -> list[tuple[bytes, str]]:
-        """The dead letters with their reasons."""
-
-    async def empty(self) -> bool:
-        """Is there no message any more, dead letters apart, whoever has them?"""
-
-    def victim(self) -> list[str]:
-        """A command line: a program that consumes, prints what it gets, and settles nothing."""
-
-
-class PostgresClient:
-    """A pool of its own."""
-
-    def __init__(self, database: Database) -> None:
-        self._queue = PostgresQueue(database, orphans_every=0.2, orphaned_for=0.3)
-        self.queue: Queue = self._queue
-        self._database = database
-
-    async def die(self) -> None:
-        """End the pool; the listening session goes with the task."""
-        self._database._pool.terminate()
-
-    async def cut(self) -> None:
-        """Let the server end every session of this client: those of the pool, and the one that holds the lock."""
-        numbers = [consumer._number for consumer in self._queue._consumers]
-        pids = [h._con.get_server_pid() for h in self._database._pool._holders if h._con is not None]
-        async with await Database.open(self._database.dsn, size=1) as other:
-            await other.ask(
-                "select count(pg_terminate_backend(pid)) from (select unnest($1::int[]) as pid union select pid from pg_locks"
-                " where locktype = 'advisory' and classid = 20011 and objid::int = any($2::int[])) x",
-                pids,
-                numbers,
-            )
-
-
-class PostgresBroker:
-    """The table messages."""
-
-    def __init__(self, dsn: str, database: Database, stack: AsyncExitStack) -> None:
-        self._dsn = dsn
-        self._database = database
-        self._stack = stack
-
-    async def client(self) -> Client:
-        """Connect once more."""
-        return PostgresClient(await self._stack.enter_async_context(await Database.open(self._dsn, size=2)))
-
-    async def dead(self) -> list[tuple[bytes, str]]:
-        """The dead letters with their reasons."""
-        sql = "select body, reason from messages where queue = 'crawl.dead' order by message_id"
-        return [(r["body"], r["reason"]) for r in await rows(self._database, sql)]
-
-    async def empty(self) -> bool:
-        """Is there no message any more, dead letters apart, whoever has them?"""
-        return not await self._database.ask("select count(*) from messages where queue <> 'crawl.dead'")
-
-    def victim(self) -> list[str]:
-        """A command line: a program that consumes, prints what it gets, and settles nothing."""
-        return [sys.executable, "-c", VICTIM, self._dsn]
-
-
-class Consumer:
-    """Somebody who consumes while the `async with` lasts."""
-
-    def __init__(self, client: Client, prefetch: int) -> None:
-        self.client = client
-        self._prefetch = prefetch
-        self._arrived: asyncio.Queue[Delivery] = asyncio.Queue()
-        self.got = 0
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.client.queue.consume(self._prefetch, self._deliver))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            await self._task
-
-    async def next(self) -> Delivery:
-        """The next delivery."""
-        async with asyncio.timeout(15):
-            return await self._arrived.get()
-
-    async def take(self, how_many: int) -> list[bytes]:
-        """So many deliveries, not settled: their bodies."""
-        return [(await self.next()).body for _ in range(how_many)]
-
-    def _deliver(self, delivery: Delivery) -> None:
-        self.got += 1
-        self._arrived.put_nowait(delivery)
-
-
-@pytest.fixture(params=["postgres"])
-async def broker(request: pytest.FixtureRequest, dsn: str) -> AsyncIterator[Broker]:
+@pytest.fixture
+async def broker(way: tuple[str, ...]) -> AsyncIterator[Broker]:
     """Each implementation in turn."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(await Database.open(dsn))
-        yield PostgresBroker(dsn, database, stack)
+        match way:
+            case (dsn,):
+                database = await stack.enter_async_context(await Database.open(dsn))
+                yield PostgresBroker(dsn, database, stack)
+            case (url, prefix):
+                yield RabbitBroker(url, prefix, stack)
 
 
 @pytest.fixture
 async def client(broker: Broker) -> Client:
     """Somebody who publishes."""
     return await broker.client()
+
+
+async def waiting(client: Client, how_many: int) -> bool:
+    """Do so many messages wait? What is given back takes its time."""
+    return await client.queue.depth() == how_many
 
 
 async def test_each_to_one(broker: Broker, client: Client) -> None:
@@ -238,11 +132,10 @@ async def test_ack(broker: Broker, client: Client) -> None:
         done = await one.next()
         await one.take(2)
         done.ack()
-    depth = await client.queue.depth()
+    await until(lambda: waiting(client, 2))
     async with Consumer(await broker.client(), 3) as two:
         again = await two.take(2)
 
-    assert depth == 2
     assert again == [b"not done", b"neither"]
 
 
@@ -323,24 +216,90 @@ async def test_cut(broker: Broker, client: Client) -> None:
         for delivery in had:
             delivery.ack()
         await until(broker.empty)
+    async with Consumer(await broker.client(), 5) as later:
+        await client.queue.publish([b"last"])
+        last = await later.take(1)
 
-        assert Counter(bodies) == Counter([b"1", b"2", b"3", b"new 0", b"new 1", b"new 2"])
-        assert (one.got, idle.got) == (6, 0)
+    assert Counter(bodies) == Counter([b"1", b"2", b"3", b"new 0", b"new 1", b"new 2"])
+    assert (one.got, idle.got) == (6, 0)
+    assert last == [b"last"]
 
 
-async def test_lost_answer(broker: Broker, client: Client, dsn: str) -> None:
-    """A consumer whose connection breaks while it takes messages neither loses them nor gives up."""
-    async with Consumer(await broker.client(), 1) as consumer, await Database.open(dsn) as other:
-        await client.queue.publish([b"first"])
-        first = await consumer.next()
-        async with other.transaction() as session:
-            await session._connection.execute("lock table messages in exclusive mode")
-            first.ack()
-            await blocked(other)
-            await cut(other, "delete from messages%")
-        await client.queue.publish([b"second"])
-        second = await consumer.next()
-        second.ack()
-        await until(broker.empty)
+async def test_letters(broker: Broker, client: Client) -> None:
+    """Looking at dead letters leaves them where they are, in their order, each with its own number and the moment it died."""
+    before = datetime.now(UTC) - timedelta(seconds=2)  # a broker may only know the second
+    bodies = [b"%d" % number for number in range(5)]
+    await client.queue.bury(bodies, "because")
+    oldest = await client.queue.dead_letters(2)
+    again = await client.queue.dead_letters(10)
 
-        assert consumer.got == 2
+    assert [letter.body for letter in oldest] == bodies[:2]
+    assert [letter.body for letter in again] == bodies
+    assert len({letter.letter_id for letter in again}) == 5
+    assert {letter.reason for letter in again} == {"because"}
+    assert all(letter.buried_at and before < letter.buried_at <= datetime.now(UTC) for letter in again)
+    assert (await client.queue.dead_count(), await client.queue.depth()) == (5, 0)
+
+
+async def test_exhume_chosen(broker: Broker, client: Client) -> None:
+    """Of the dead letters those that are named are worked on and removed; a number that nobody has does no harm."""
+    await client.queue.bury([b"1", b"2", b"3", b"4"], "because")
+    numbers = {letter.body: letter.letter_id for letter in await client.queue.dead_letters(10)}
+    seen: list[DeadLetter] = []
+
+    async def work(letter: DeadLetter) -> None:
+        seen.append(letter)
+
+    done = await client.queue.exhume([numbers[b"4"], numbers[b"2"], "0", "nobody's"], work)
+
+    assert done == 2
+    assert [(letter.letter_id, letter.body) for letter in seen] == [
+        (numbers[b"2"], b"2"),
+        (numbers[b"4"], b"4"),
+    ]
+    assert [letter.body for letter in await client.queue.dead_letters(10)] == [b"1", b"3"]
+
+
+async def test_exhume_all(broker: Broker, client: Client) -> None:
+    """All dead letters that there are can be put back on the queue; what dies meanwhile is left for the next time."""
+    await client.queue.bury([b"1", b"2", b"3"], "because")
+
+    async def work(letter: DeadLetter) -> None:
+        await client.queue.publish([letter.body])
+        if letter.body == b"1":
+            await client.queue.bury([b"later"], "because")
+
+    done = await client.queue.exhume(None, work)
+    async with Consumer(await broker.client(), 5) as consumer:
+        got = await consumer.take(3)
+
+    assert done == 3
+    assert got == [b"1", b"2", b"3"]
+    assert await broker.dead() == [(b"later", "because")]
+
+
+async def test_exhume_fails(broker: Broker, client: Client) -> None:
+    """A letter whose work fails stays, with all that come after it."""
+    await client.queue.bury([b"1", b"2", b"3"], "because")
+
+    async def work(letter: DeadLetter) -> None:
+        if letter.body == b"2":
+            raise MessageError("not this one")
+
+    with pytest.raises(MessageError, match="not this one"):
+        await client.queue.exhume(None, work)
+
+    assert await broker.dead() == [(b"2", "because"), (b"3", "because")]
+
+
+async def test_nothing(broker: Broker, client: Client) -> None:
+    """Nothing to publish, nothing to bury and no letters are no trouble."""
+
+    async def work(letter: DeadLetter) -> None:
+        raise AssertionError(letter)
+
+    await client.queue.bury([], "because")
+
+    assert await client.queue.publish([]) == []
+    assert await client.queue.dead_letters(5) == []
+    assert await client.queue.exhume(None, work) == await client.queue.exhume(["1"], work) == 0

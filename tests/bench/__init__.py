@@ -1,0 +1,1 @@
+"""What it costs: programs that measure, each with `--help`. Nothing here is collected as a test."""
