@@ -123,7 +123,9 @@ async def _attended(
         crawl=await crawls.by_id(found.crawl_id) or found,
         new_seeds=new_seeds,
         interrupted=interrupted,
-        seconds=max(0.0, (last.last_commit or (time.time() if now.visits > before.visits else began)) - began),
+        seconds=max(
+            0.0, (last.last_commit or (time.time() if now.visits > before.visits else began)) - began
+        ),
         pages=now.pages - before.pages,
         requests=now.visits - before.visits,
         wire_bytes=now.wire_bytes - before.wire_bytes,
