@@ -24,7 +24,8 @@ async def judge(hall: Machines, name: str, sites: Mapping[str, Site]) -> None:
     crawl_id = hall.crawls[name]
     stored = await rows(
         hall.database,
-        "select u.url, u.outcome, p.outcome as kept from urls u left join pages p using (domain_id, crawl_id, url_hash) where crawl_id = $1",
+        "select u.url, u.outcome, p.outcome as kept from urls u left join pages p using (domain_id, crawl_id, url_hash)"
+        " where crawl_id = $1",
         crawl_id,
     )
     counted = await rows(

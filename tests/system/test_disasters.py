@@ -44,8 +44,7 @@ async def test_killed_at_every_step(dsn: str, tmp_path: Path, carrier: tuple[str
             await hall.here(hall.start(), hall.start())
             for step, nth in DYING.items():
                 victim = hall.victim(step, nth)
-                await hall.here(victim)
-                await hall.seed("all", [web.url(f"{step}0.test")])
+                await asyncio.gather(hall.here(victim), hall.seed("all", [web.url(f"{step}0.test")]))
                 await hall.bury(victim)
             await hall.seed("all", [web.url("late.test"), web.url("fetching0.test")])
             await until(lambda: surprise.asked, "fetching: the request is open")
@@ -201,7 +200,7 @@ async def purge(url: str, prefix: str) -> int:
 
 async def test_broker_out_of_reach(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
     """While only one worker reaches the broker, that one does all the work; the others take part again when they reach it too."""
-    first, second = wide_web(250, PAGES, "first"), wide_web(50, PAGES, "second")
+    first, second = wide_web(200, PAGES, "first"), wide_web(100, PAGES, "second")
     with serving({**first, **second}) as web:
         async with Gate(amqp[0]) as gate, machines(web, dsn, tmp_path, amqp) as hall:
             near, *far = hall.start(), hall.start(amqp=gate.url), hall.start(amqp=gate.url)
