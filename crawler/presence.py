@@ -1,6 +1,6 @@
 """A worker's row in the table of workers: signed in, renewed, signed out; and those of the dead.
 
-    sign_in ──► heartbeat ──► sign_out
+    sign_in ──► again every 10 s ──► sign_out
        └─► what certainly dead processes held is free at once
 
 1. Whoever signs out holds nothing any more: what could not be released is freed then, or by the next worker that finds us dead.
@@ -47,10 +47,10 @@ class Presence:
         await self._bury_dead()
 
     async def keep(self) -> None:
-        """Say that we live, and keep the day partitions of fetches ahead of the clock, until cancelled."""
+        """Say that we live, see who does not, and keep the day partitions of fetches ahead of the clock, until cancelled."""
         made: datetime | None = None
         while True:
-            await self._write()
+            await self.sign_in()
             today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             if made != today:
                 await make_partitions(self._database, today)
