@@ -12,13 +12,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
 from crawler.adapters.crawls import Crawls
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
-from crawler.adapters.seeding import Batch, Seeding, Sown
+from crawler.adapters.seeding import Row, Seeding, Sown
 from crawler.core.errors import BrokerError, DatabaseBusyError, DatabaseUnavailableError
 from crawler.core.model import Crawl
 from crawler.core.urls import url_hash
@@ -72,9 +72,11 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Read(Batch):
-    """A batch, and the lines that it took to read it."""
+class Batch:
+    """Seeds that are put together, and the lines that it took to read them."""
 
+    rows: dict[str, Row] = field(default_factory=dict)
+    """By URL."""
     lines: int = 0
     bad: int = 0
 
@@ -101,27 +103,27 @@ class Reader:
         self._told = 0
         self.ended = False
 
-    async def next(self) -> Read:
+    async def next(self) -> Batch:
         """The next batch: a full one, or what came within a while; after the last one, `ended` is True."""
-        read = Read()
+        batch = Batch()
         for text in self._named:
-            self._take(read, text, None)
+            self._take(batch, text, None)
         self._named = ()
         clock = asyncio.get_running_loop().time
         until: float | None = None
-        while not self.ended and len(read.rows) < ROWS and (until is None or clock() < until):
+        while not self.ended and len(batch.rows) < ROWS and (until is None or clock() < until):
             piece = b"" if self._source is None else await self._source.read(until)
             if piece is None:
                 break
             if not piece and self._lines.pending:
                 await asyncio.sleep(HEARD)
-            self._take_lines(read, piece)
-            if read.lines and until is None:
+            self._take_lines(batch, piece)
+            if batch.lines and until is None:
                 until = clock() + PATIENCE
             await asyncio.sleep(0)  # the last batch is being put meanwhile
-        return read
+        return batch
 
-    def _take_lines(self, read: Read, piece: bytes) -> None:
+    def _take_lines(self, batch: Batch, piece: bytes) -> None:
         self.ended = not piece
         if piece:
             lines = self._lines.feed(piece)
@@ -132,27 +134,26 @@ class Reader:
         for number, line in enumerate(lines, self._number + 1):
             text = line.strip()
             if not is_remark(text):
-                self._take(read, text, number)
+                self._take(batch, text, number)
         self._number += len(lines)
 
-    def _take(self, read: Read, text: str, number: int | None) -> None:
-        read.lines += 1
+    def _take(self, batch: Batch, text: str, number: int | None) -> None:
+        batch.lines += 1
         url = seed_in(text)
         if url is None:
-            self._pass_over(read, number, refuse_line, text)
+            self._pass_over(batch, number, refuse_line, text)
             return
-        if url in read.rows:
+        if url in batch.rows:
             return
         place = self._sieve.place(url)
         if (why := self._sieve.refusal(url, place)) is not None:
-            self._pass_over(read, number, "{} {}".format, url, why)
+            self._pass_over(batch, number, "{} {}".format, url, why)
             return
-        read.rows[url] = place.domain_id, url_hash(url), url
-        read.domains[place.domain_id] = place.domain
-        read.keys.add(self._sieve.key(url, place))
+        key = self._sieve.key(url, place)
+        batch.rows[url] = Row(place.domain_id, url_hash(url), url, place.domain, key)
 
-    def _pass_over(self, read: Read, number: int | None, reason: Callable[..., str], *words: str) -> None:
-        read.bad += 1
+    def _pass_over(self, batch: Batch, number: int | None, reason: Callable[..., str], *words: str) -> None:
+        batch.bad += 1
         self._told += 1
         if self._told <= TOLD:
             self._say(f"skipped: {'' if number is None else f'line {number}: '}{reason(*words)}")
@@ -173,16 +174,16 @@ class Sower:
         self._teller = teller
         self._blocked: set[str] = set()
 
-    async def put(self, read: Read) -> None:
+    async def put(self, batch: Batch) -> None:
         """Put a batch, and count it.
 
         Raises:
             DatabaseUnavailableError, DatabaseBusyError: for too long.
         """
         sown = NOTHING
-        if read.rows:
-            sown = await self._persist(lambda: self._seeding.put(read))
-        count(self._tally, read, sown)
+        if batch.rows:
+            sown = await self._persist(lambda: self._seeding.put(batch.rows.values()))
+        count(self._tally, batch, sown)
         self._teller(self._tally)
         self._warn(sown.blocked)
         if sown.woken:
@@ -262,22 +263,22 @@ async def seed(
     """
     clock = asyncio.get_running_loop().time
     began = clock()
-    read = await reader.next()
-    while not read.rows and not reader.ended:
-        count(tally, read, NOTHING)
-        read = await reader.next()
-    if not read.rows:
-        count(tally, read, NOTHING)
+    batch = await reader.next()
+    while not batch.rows and not reader.ended:
+        count(tally, batch, NOTHING)
+        batch = await reader.next()
+    if not batch.rows:
+        count(tally, batch, NOTHING)
         return Result(None, is_new=False, seconds=clock() - began)
-    crawl, is_new = await make(set(read.domains.values()), reader.ended)
+    crawl, is_new = await make({row.domain for row in batch.rows.values()}, reader.ended)
     async with _dispatcher(settings, opened.dsn) as dispatcher, asyncio.TaskGroup() as tasks:
         sower = Sower(opened, crawl.crawl_id, dispatcher, tally, teller)
-        putting = tasks.create_task(sower.put(read))
+        putting = tasks.create_task(sower.put(batch))
         while not reader.ended:
-            read = await reader.next()
+            batch = await reader.next()
             await putting
-            if read.lines:
-                putting = tasks.create_task(sower.put(read))
+            if batch.lines:
+                putting = tasks.create_task(sower.put(batch))
         await putting
         if not is_new:
             await sower.start()
@@ -285,11 +286,11 @@ async def seed(
     return Result(now or crawl, is_new, clock() - began)
 
 
-def count(tally: Tally, read: Read, sown: Sown) -> None:
+def count(tally: Tally, batch: Batch, sown: Sown) -> None:
     """Add a batch that is safe now."""
-    twice = read.lines - read.bad - len(read.rows)
-    tally.lines += read.lines
-    tally.bad += read.bad
+    twice = batch.lines - batch.bad - len(batch.rows)
+    tally.lines += batch.lines
+    tally.bad += batch.bad
     tally.new += sown.new
     tally.known += sown.known + twice
     tally.forgotten += sown.forgotten

@@ -894,18 +894,23 @@ select origin, status, fetched_at, expires_at, detail from origins where domain_
 -- Names that end like this one: for who meant another. $1 the name, $2 most.
 select name from domains where name like '%' || $1 or name like $1 || '%' order by name limit $2;
 
--- name: seed_table
--- What `crawl seed` puts on the frontier by one transaction, filled by COPY; it goes with that. The statements below look each row up
--- by its whole key: OFFSET 0 keeps the look-up out of the join order and everything else out of the look-up, for by the statistics of a
--- young table any index would do, such as that of all seeds.
-create temporary table seeds (domain_id bigint not null, url_hash bytea not null, url text not null) on commit drop;
+-- name: seed_tables
+-- What `crawl seed` puts on the frontier by one transaction, filled by COPY, and which domains have something to do then; both go with
+-- the transaction. The statements below look each row up by its whole key: OFFSET 0 keeps the look-up out of the join order and
+-- everything else out of the look-up, for by the statistics of a young table any index would do, such as that of all seeds.
+do $$ begin
+  create temporary table seeds (domain_id bigint not null, url_hash bytea not null, url text not null, domain text not null,
+    scope_key bigint not null) on commit drop;
+  create temporary table sown (domain_id bigint not null, due_at timestamptz not null) on commit drop;
+end $$;
 
 -- name: seed_blocked
--- $1 domains: those that will not be visited, because they are blocked (or forgotten), and why. For a warning: $2 at most.
-select name, blocked from domains where domain_id = any($1::bigint[]) and blocked is not null order by name limit $2;
+-- Domains that will not be visited, because they are blocked (or forgotten), and why. For a warning: $1 at most.
+select name, blocked from domains where domain_id = any(array(select distinct domain_id from seeds)) and blocked is not null
+order by 1 limit $1;
 
 -- name: seed_put
--- Step 2. $1 crawl, $2 seconds of priority: as record_links, for the table of seeds.
+-- Step 2. $1 crawl, $2 seconds of priority: as record_links, for the table of seeds. How many were new.
 with put as (
   insert into urls (domain_id, crawl_id, url_hash, url, due_at, seed)
   select x.domain_id, $1, x.url_hash, x.url, now() - make_interval(secs => $2), true from seeds x
@@ -913,8 +918,9 @@ with put as (
     and not exists (select from domains f where f.domain_id = x.domain_id and f.forgotten_at is not null offset 0)
   order by 1, 3
   on conflict do nothing
-  returning domain_id, due_at)
-select domain_id, min(due_at) as due_at, count(*) as n from put group by 1;
+  returning domain_id, due_at),
+due as (insert into sown select domain_id, min(due_at) from put group by 1)
+select count(*) from put;
 
 -- name: seed_forgotten
 -- How many of the seeds are of forgotten domains, for which nothing is written.
@@ -932,14 +938,33 @@ armed as (
   insert into urls as u (domain_id, crawl_id, url_hash, url, outcome)
   select domain_id, $1, url_hash, url, outcome from failed order by 1, 3
   on conflict (domain_id, crawl_id, url_hash) do update set due_at = now(), open = true, attempts = 0 where u.outcome = excluded.outcome
-  returning u.domain_id)
-select domain_id, now() as due_at, count(*) as n from armed group by 1;
+  returning u.domain_id),
+due as (insert into sown select domain_id, now() from armed group by 1)
+select count(*) from armed;
 
 -- name: seed_widens
--- $1 crawl, $2 scope keys: is any of them new? Asked first, for the crawl's row (crawl_bump) comes before its keys in the lock order:
+-- $1 crawl: does any of the seeds widen the scope? Asked first, for the crawl's row (crawl_bump) comes before its keys in the lock order:
 -- add_keys under crawl_lock may wait for ours.
-select exists (select from unnest($2::bigint[]) k where not exists (
-  select from scope_keys s where s.crawl_id = $1 and s.scope_key = k offset 0));
+select exists (select from (select distinct scope_key from seeds) x where not exists (
+  select from scope_keys s where s.crawl_id = $1 and s.scope_key = x.scope_key offset 0));
+
+-- name: seed_keys
+-- Step 4. $1 crawl.
+insert into scope_keys (crawl_id, scope_key) select $1, scope_key from seeds group by 2 order by 2 on conflict do nothing;
+
+-- name: seed_touch
+-- Step 5. $1 crawl: as touch, for the domains of the seeds that are due now. How many that are.
+with due as materialized (
+  select domain_id, min(s.domain) as name, min(t.due_at) as due_at from sown t join seeds s using (domain_id) group by 1),
+touched as (
+  insert into domains (domain_id, name, due_at, due_for)
+  select domain_id, name, due_at, $1 from due order by domain_id
+  on conflict (domain_id) do update
+  set due_at = least(domains.due_at, excluded.due_at),
+      due_for = case when domains.due_at <= now() then greatest(domains.due_for, excluded.due_for) else excluded.due_for end
+  where excluded.due_at < 'infinity'
+    and (domains.due_at is null or domains.due_at > excluded.due_at or (excluded.due_at <= now() and domains.due_for < excluded.due_for)))
+select count(*) from due;
 
 -- name: seed_run
 -- As crawl_run. What else is due of the crawl is touched after this has committed, as by a resume: it may be a million domains.

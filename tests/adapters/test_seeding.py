@@ -18,7 +18,7 @@ from crawler.adapters.erasing import Erasing
 from crawler.adapters.hosts import HostsFile
 from crawler.adapters.postgres import QUERIES, Database
 from crawler.adapters.recording import record_links, sooner
-from crawler.adapters.seeding import SOONER, Batch, Seeding, Sown
+from crawler.adapters.seeding import SOONER, Row, Seeding, Sown
 from crawler.core.addresses import AddressPolicy
 from crawler.core.errors import DatabaseUnavailableError, UrlError, UsageError
 from crawler.core.model import CrawlState, Outcome, ScopeKind
@@ -37,15 +37,9 @@ select u.url, u.url_hash, u.domain_id, u.seed, u.open, u.depth, u.hops, u.attemp
 from urls u join domains d using (domain_id) where u.crawl_id = $1 order by u.url"""
 
 
-def batch(*urls: str, kind: ScopeKind = ScopeKind.ANY) -> Batch:
-    """These seeds, to be put together."""
-    made = Batch()
-    for url in urls:
-        number = domain_id(domain_of(url))
-        made.rows[url] = number, url_hash(url), url
-        made.domains[number] = domain_of(url)
-        made.keys.add(scope_key(kind, url))
-    return made
+def seeds(*urls: str, kind: ScopeKind = ScopeKind.ANY) -> list[Row]:
+    """These URLs, to be put together."""
+    return [Row(domain_id(domain_of(u)), url_hash(u), u, domain_of(u), scope_key(kind, u)) for u in urls]
 
 
 class Field(Frontiers):
@@ -57,7 +51,7 @@ class Field(Frontiers):
 
     async def put(self, crawl_id: int, *urls: str) -> Sown:
         """Put seeds, as `crawl seed` does."""
-        return await Seeding(self.database, crawl_id).put(batch(*urls))
+        return await Seeding(self.database, crawl_id).put(seeds(*urls))
 
     async def fetch_all(self, outcome: Outcome = Outcome.OK, again_in: float | None = None) -> None:
         """Visit whatever is due, each URL once."""
@@ -97,6 +91,13 @@ async def test_as_a_few(field: Field) -> None:
 def test_as_soon_as_a_few() -> None:
     """A seed has the same priority whichever way it comes."""
     assert sooner(link(1, A, seed=True)) == SOONER
+
+
+def test_touched_as_by_others() -> None:
+    """What a batch does to the row of a domain is what everybody does to it."""
+    ours, touch = (QUERIES[name].partition("on conflict")[2].split() for name in ("seed_touch", "touch"))
+
+    assert " ".join(ours).startswith(" ".join(touch))
 
 
 async def test_put_twice(field: Field) -> None:
@@ -191,7 +192,7 @@ async def test_scope_widens_once(field: Field) -> None:
     seeding = Seeding(field.database, crawl)
     versions = []
     for urls in ([A, B], [A + "2"], ["https://c.example/", A]):
-        await seeding.put(batch(*urls, kind=ScopeKind.DOMAIN))
+        await seeding.put(seeds(*urls, kind=ScopeKind.DOMAIN))
         versions.append((await field.crawls.versions([crawl]))[crawl])
 
     assert [later - versions[0] for later in versions] == [0, 0, 1]
@@ -275,7 +276,7 @@ async def test_widened_meanwhile(field: Field) -> None:
     crawl = await field.empty()
     async with slow(field.database) as (session, _):
         await session.fetch("crawl_lock", crawl)
-        putting = asyncio.create_task(Seeding(field.database, crawl).put(batch(A, kind=ScopeKind.DOMAIN)))
+        putting = asyncio.create_task(Seeding(field.database, crawl).put(seeds(A, kind=ScopeKind.DOMAIN)))
         await blocked(field.database)
         wider = await session.fetch("add_keys", crawl, [domain_id("a.example")])
     sown = await putting
@@ -299,7 +300,7 @@ async def test_cut_off(field: Field) -> None:
     crawl = await field.empty()
     async with slow(field.database) as (session, _):
         await session.fetch("crawl_lock", crawl)
-        putting = asyncio.create_task(Seeding(field.database, crawl).put(batch(A, kind=ScopeKind.DOMAIN)))
+        putting = asyncio.create_task(Seeding(field.database, crawl).put(seeds(A, kind=ScopeKind.DOMAIN)))
         await blocked(field.database)
         await cut(field.database, "update crawls set version%")
         with pytest.raises(DatabaseUnavailableError):
@@ -320,9 +321,14 @@ async def test_looks_up_by_key(field: Field, rows_there: int) -> None:
     )
     plans = []
     async with slow(field.database) as (session, connection):
-        await session.fetch("look_up_all")
-        await session.fetch("seed_table")
-        for name, args in (("seed_put", f"{crawl}, 60"), ("seed_again", crawl), ("seed_forgotten", "")):
+        await session.fetch("look_up")
+        await session.fetch("seed_tables")
+        for name, args in (
+            ("seed_put", f"{crawl}, 60"),
+            ("seed_again", crawl),
+            ("seed_forgotten", ""),
+            ("seed_blocked", 9),
+        ):
             await connection.execute(f"prepare {name} as {QUERIES[name]}")
             given = f"({args})" if args else ""
             plans.append("\n".join(r[0] for r in await connection.fetch(f"explain execute {name}{given}")))
@@ -331,7 +337,7 @@ async def test_looks_up_by_key(field: Field, rows_there: int) -> None:
         assert "Seq Scan on urls" not in plan
         assert "Seq Scan on domains" not in plan
         assert "Materialize" not in plan
-    assert [len(re.findall(r"Index Cond: .*\(url_hash = ", plan)) for plan in plans] == [8, 8, 0]
+    assert [len(re.findall(r"Index Cond: .*\(url_hash = ", plan)) for plan in plans] == [8, 8, 0, 0]
 
 
 # --- lines --------------------------------------------------------------------------------------------------------------
@@ -522,8 +528,8 @@ async def test_scope_keys(kind: ScopeKind, keys: int) -> None:
     urls = [A, A + "2", A + "x/1", "https://www.a.example/", B]
     read = await Reader(urls, None, sieve(kind=kind), Told()).next()
 
-    assert read.keys == {scope_key(kind, url) for url in urls}
-    assert len(read.keys) == keys
+    assert [row.scope_key for row in read.rows.values()] == [scope_key(kind, url) for url in urls]
+    assert len({row.scope_key for row in read.rows.values()}) == keys
 
 
 async def test_what_is_not_taken() -> None:

@@ -4,23 +4,30 @@
 
 A tree counts with all its processes, also those that have ended meanwhile: their time has passed to whoever waited for them.
 Memory is the proportional share (PSS): what several processes share is counted once.
+
+The same work costs more processor time while others keep the machine busy: two processors are often one core, and caches are shared.
+So a `Yardstick` does a little work of its own all the while, and what was measured is compared by what that has cost.
 """
 
 import argparse
 import os
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from crawler.kinds import parse_duration
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PROC: Final = Path("/proc")
 LISTENING: Final = "0A"
+YARD_EVERY: Final = 0.05
+YARD_WORK: Final = 600
 UNITS: Final = {"k": 10**3, "m": 10**6}
 
 
@@ -92,6 +99,8 @@ class Span:
 
     begin: Reading
     end: Reading
+    yard: float = 1.0
+    """What the yardstick's work has cost meanwhile."""
 
     @property
     def seconds(self) -> float:
@@ -113,6 +122,10 @@ class Span:
         spent = self.end.costs[name].cpu - self.begin.costs[name].cpu
         return spent * 1000 / self.pages
 
+    def even(self, name: str) -> float:
+        """The same in units of the yardstick: to compare with other spans, when the machine was busier or less so."""
+        return self.each(name) / self.yard
+
     def memory(self, name: str) -> float:
         """Memory at the end, in megabytes."""
         return self.end.costs[name].memory / 1e6
@@ -132,9 +145,39 @@ class Meter:
         return Reading(at, pages, costs)
 
 
-def middle(spans: Iterable[Span], name: str | None = None) -> float:
-    """The median of a page's processor time; without a name, of the speed."""
-    return statistics.median(span.speed if name is None else span.each(name) for span in spans)
+class Yardstick:
+    """The same little work, done over and over in a thread: what it costs now, compared with when nobody disturbs it."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="yardstick", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def mean(self, begin: float, end: float) -> float:
+        """What it cost between two moments of `time.monotonic`, in milliseconds."""
+        during = [cost for at, cost in self._samples if begin <= at <= end]
+        return statistics.fmean(during) * 1000 if during else 1.0
+
+    def _run(self) -> None:
+        while not self._over.wait(YARD_EVERY):
+            began = time.thread_time()
+            for number in range(YARD_WORK):
+                text = str(number).encode()
+                hash({text: blake2b(text * 8, digest_size=16).digest()}.popitem())
+            self._samples.append((time.monotonic(), time.thread_time() - began))
+
+
+def middle(figures: Iterable[float]) -> float:
+    """The median."""
+    return statistics.median(figures)
 
 
 def processor_time(pid: int) -> float:
@@ -196,11 +239,14 @@ class Table:
         )
 
 
-def verdict(what: str, ratio: float, *, least: float = 0.0, most: float = float("inf")) -> bool:
-    """Say whether a figure is within its bounds."""
+def verdict(
+    what: str, ratio: float, *, least: float = 0.0, most: float = float("inf"), measured: float | None = None
+) -> bool:
+    """Say whether a figure is within its bounds. *measured*: what it was before it was compared by the yardstick."""
     good = least <= ratio <= most
     bound = f"at most {most:g}" if most < float("inf") else f"at least {least:g}"
-    say(f"{'PASS' if good else 'FAIL'}  {what}: {ratio:.2f} times ({bound})")
+    more = "" if measured is None else f"; as measured {measured:.2f}"
+    say(f"{'PASS' if good else 'FAIL'}  {what}: {ratio:.2f} times ({bound}{more})")
     return good
 
 

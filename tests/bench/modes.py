@@ -5,7 +5,8 @@
 
 1. Both fetch the same pages of the same sites, with the same options, into a new database of the same kind of PostgreSQL.
 2. Both are counted from the start of the program to the last page; what PostgreSQL and RabbitMQ use is shown, and is not in the ratio.
-3. They take turns, so that what else the machine does falls on both; the median of the ratios counts.
+3. They take turns, so that what else the machine does falls on both; the median of the ratios counts,
+   compared by the yardstick.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -41,8 +41,10 @@ from tests.bench.measuring import (
     BenchError,
     Meter,
     Table,
+    Yardstick,
     amount,
     load_average,
+    middle,
     note,
     processor_time,
     say,
@@ -71,6 +73,8 @@ class Run:
     seconds: float
     others: Mapping[str, float]
     """Processor time of the servers, where it could be measured."""
+    yard: float
+    """What the yardstick's work has cost meanwhile."""
 
     @property
     def each(self) -> float:
@@ -94,12 +98,13 @@ async def bench(given: argparse.Namespace) -> bool:
         if one is None:
             raise BenchError(f"this compares RabbitMQ with none: name one with --amqp, or write --amqp {OWN}")
         pairs = []
+        yardstick = stack.enter_context(Yardstick())
         async with server(given.database) as postgres:
             for number in range(given.rounds):
                 note(f"round {number + 1} of {given.rounds}; {load_average()}")
-                alone = await asyncio.to_thread(_alone, task)
+                alone = await asyncio.to_thread(_alone, task, yardstick)
                 note(f"crawl run: {alone.pages:,} pages, {alone.each:.2f} ms each")
-                many = await _many(task, postgres, one)
+                many = await _many(task, postgres, one, yardstick)
                 note(f"crawl worker: {many.pages:,} pages, {many.each:.2f} ms each")
                 if abs(alone.pages - many.pages) > alone.pages * 0.01:
                     raise BenchError(f"they did not do the same: {alone.pages:,} and {many.pages:,} pages")
@@ -116,21 +121,22 @@ def report(pairs: Sequence[tuple[Run, Run]]) -> bool:
             [
                 name,
                 f"{runs[-1].pages:,}",
-                f"{statistics.median(run.pages / run.seconds for run in runs):.0f}",
-                f"{statistics.median(run.each for run in runs):.2f}",
+                f"{middle(run.pages / run.seconds for run in runs):.0f}",
+                f"{middle(run.each for run in runs):.2f}",
                 *(_server_cell(runs, server_name) for server_name in ("PostgreSQL", "RabbitMQ")),
             ]
         )
     say(str(table))
-    ratios = [many.each / alone.each for alone, many in pairs]
-    say(f"ratios: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
-    what = "crawl worker with RabbitMQ, compared with crawl run: a worker's processor time of a page"
-    return verdict(what, statistics.median(ratios), most=MOST)
+    measured = [many.each / alone.each for alone, many in pairs]
+    even = [many.each / many.yard * alone.yard / alone.each for alone, many in pairs]
+    say(f"ratios: {', '.join(f'{ratio:.2f}' for ratio in even)}")
+    what = "crawl worker with RabbitMQ, compared with crawl run: a page of the worker"
+    return verdict(what, middle(even), most=MOST, measured=middle(measured))
 
 
 def _server_cell(runs: Sequence[Run], name: str) -> str:
     spent = [run.others[name] * 1000 / run.pages for run in runs if name in run.others]
-    return f"{statistics.median(spent):.2f}" if spent else "-"
+    return f"{middle(spent):.2f}" if spent else "-"
 
 
 def _task(urls: Sequence[str], web: Web | None) -> Task:
@@ -140,7 +146,7 @@ def _task(urls: Sequence[str], web: Web | None) -> Task:
     return Task(seeds, {**settings_for(web), "PER_ADDRESS": "0"})
 
 
-def _alone(task: Task) -> Run:
+def _alone(task: Task, yardstick: Yardstick) -> Run:
     folder = Path(tempfile.mkdtemp(prefix="fc-bench-"))
     command = [sys.executable, "-m", "crawler", "run", *task.urls, *OPTIONS]
     command += ["--data", str(folder / "data"), "--json", "--quiet"]
@@ -160,8 +166,9 @@ def _alone(task: Task) -> Run:
         if process.returncode:
             raise BenchError(f"crawl run ended with {process.returncode}: see above")
         summary = json.loads(out)
+        yard = yardstick.mean(began, time.monotonic())
         others = {"PostgreSQL": postgres}
-        return Run(summary["pages"], summary["cpu_seconds"], summary["seconds"], others)
+        return Run(summary["pages"], summary["cpu_seconds"], summary["seconds"], others, yard)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -169,7 +176,7 @@ def _alone(task: Task) -> Run:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _many(task: Task, postgres: Server, one: Broker) -> Run:
+async def _many(task: Task, postgres: Server, one: Broker, yardstick: Yardstick) -> Run:
     dsn, prefix = await postgres.create(), new_prefix()
     settings = {**task.settings, "AMQP_PREFIX": prefix}
     seeding = [sys.executable, "-m", "crawler", "seed", "bench", *task.urls, *OPTIONS, "--quiet"]
@@ -202,7 +209,8 @@ async def _many(task: Task, postgres: Server, one: Broker) -> Run:
         await clear(one, prefix)
     await postgres.drop(dsn)
     others = {name: after.costs[name].cpu - before.costs[name].cpu for name in before.costs}
-    return Run(after.pages, cpu, after.at - before.at, others)
+    yard = yardstick.mean(before.at, after.at)
+    return Run(after.pages, cpu, after.at - before.at, others, yard)
 
 
 def main() -> int:

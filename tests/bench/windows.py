@@ -13,7 +13,7 @@ from typing import Final
 from crawler.adapters.postgres import Database
 from crawler.ports import Queue
 from tests.bench.ground import Worker
-from tests.bench.measuring import BenchError, Meter, Reading, Span
+from tests.bench.measuring import BenchError, Meter, Reading, Span, Yardstick
 
 LOOK: Final = 0.25
 PATIENCE: Final = 60.0
@@ -29,6 +29,7 @@ class Window:
     queue: Queue
     workers: Sequence[Worker]
     meter: Meter
+    yardstick: Yardstick
     depths: list[int] = field(default_factory=list)
     """How many turns waited in the queue, at each look."""
 
@@ -49,22 +50,23 @@ class Window:
             await begun()
         self.depths.clear()  # what the last workers gave back when they stopped has been taken by now
         end = await self._until(begin, lambda now: over(Span(begin, now)))
-        return Span(begin, end)
+        return Span(begin, end, self.yardstick.mean(begin.at, end.at))
 
     async def _until(self, before: Reading, reached: Callable[[Reading], bool]) -> Reading:
-        alive_at, pages = time.monotonic(), before.pages
+        alive_at, pages = before.at, before.pages
         while True:
+            await asyncio.sleep(LOOK)
             now = await self._read()
             if reached(now):
-                return now
+                return self.meter.read(now.pages)  # only now: it stops the processes for a moment
             if now.pages > pages:
                 alive_at, pages = now.at, now.pages
             if now.at - alive_at > PATIENCE:
                 raise BenchError(f"no page was stored for {PATIENCE:.0f} s, after {pages:,} pages")
-            await asyncio.sleep(LOOK)
 
     async def _read(self) -> Reading:
         for worker in self.workers:
             worker.check()
         self.depths.append(await self.queue.depth())
-        return self.meter.read(int(await self.database.ask(STORED)))
+        pages = int(await self.database.ask(STORED))
+        return Reading(time.monotonic(), pages, {})

@@ -5,13 +5,13 @@
 
 1. What holds a worker up is its politeness, as on the open web: so the next one adds as much as the first.
 2. The cost of a page stays the same within 10 %.
-3. Numbers of workers take turns, round after round, so that what else the machine does falls on all of them; the median counts.
+3. Numbers of workers take turns, there and back, so that what else the machine does falls on all of them; the median counts,
+   compared by the yardstick.
 """
 
 import argparse
 import asyncio
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable
@@ -33,8 +33,10 @@ from tests.bench.measuring import (
     Meter,
     Span,
     Table,
+    Yardstick,
     amount,
     load_average,
+    middle,
     note,
     say,
     seconds,
@@ -63,6 +65,11 @@ class Measured:
     """The most turns that waited in the queue."""
 
     @property
+    def even(self) -> float:
+        """The same in units of the yardstick."""
+        return self.each / self.span.yard
+
+    @property
     def each(self) -> float:
         """What a page cost all workers together, in milliseconds."""
         return sum(self.span.each(name) for name in self.names)
@@ -72,14 +79,15 @@ async def bench(given: argparse.Namespace, folder: Path) -> bool:
     """Measure each number of workers on a frontier of its own; True: all is as it should be."""
     found: list[Measured] = []
     polite = True
-    with broker(given.amqp) as one:
+    with broker(given.amqp) as one, Yardstick() as yardstick:
         async with server(given.database) as postgres:
+            ground = Ground(given, postgres, one, yardstick)
             for number in range(given.rounds):
                 note(f"round {number + 1} of {given.rounds}; {load_average()}")
-                for count in given.workers:
+                for count in reversed(given.workers) if number % 2 else given.workers:
                     log = folder / "web"
                     with served(latency=LATENCY, log=log) as web:
-                        found.append(await _measure(given, count, web, postgres, one))
+                        found.append(await _measure(ground, count, web))
                     polite &= _judge(count, web.requests())
                     log.unlink()
             carrier = "PostgreSQL" if one is None else "RabbitMQ"
@@ -87,9 +95,18 @@ async def bench(given: argparse.Namespace, folder: Path) -> bool:
     return report(found) and polite
 
 
-async def _measure(
-    given: argparse.Namespace, count: int, web: Web, postgres: Server, one: Broker | None
-) -> Measured:
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the measurements share."""
+
+    given: argparse.Namespace
+    postgres: Server
+    broker: Broker | None
+    yardstick: Yardstick
+
+
+async def _measure(ground: Ground, count: int, web: Web) -> Measured:
+    given, postgres, one = ground.given, ground.postgres, ground.broker
     dsn, prefix = await postgres.create(), new_prefix()
     # Twice what they can visit, so that nobody runs out of it.
     each = max(60, int(2 * (given.warm + given.seconds) * count * SLOTS / (DELAY + LATENCY) / given.domains))
@@ -110,7 +127,7 @@ async def _measure(
                     trees["PostgreSQL"] = [postgres.pid]
                 if one is not None and one.pid is not None:
                     trees["RabbitMQ"] = [one.pid]
-                window = Window(database, queue, running, Meter(trees))
+                window = Window(database, queue, running, Meter(trees), ground.yardstick)
                 span = await window.span(
                     lambda first, now: now.at >= first.at + given.warm,
                     lambda so_far: so_far.seconds >= given.seconds,
@@ -141,9 +158,10 @@ def report(found: list[Measured]) -> bool:
     counts = sorted({one.count for one in found})
     rounds = {count: [one for one in found if one.count == count] for count in counts}
     shared = [name for name in found[0].span.end.costs if name not in found[0].names]
+    calm = min(one.span.yard for one in found)
 
-    def middle(count: int, figure: Callable[[Measured], float]) -> float:
-        return statistics.median(map(figure, rounds[count]))
+    def of(count: int, figure: Callable[[Measured], float]) -> float:
+        return middle(map(figure, rounds[count]))
 
     figures: dict[str, Callable[[Measured], float]] = {
         "pages/s": lambda one: one.span.speed,
@@ -151,30 +169,49 @@ def report(found: list[Measured]) -> bool:
         **{f"{name} ms": partial(_shared, name) for name in shared},
         "worker MB": lambda one: max(one.span.memory(name) for name in one.names),
         "queue at most": lambda one: one.depth,
+        "machine": lambda one: one.span.yard / calm,
     }
     table = Table(["workers", *figures])
     for count in counts:
-        cells = (middle(count, figure) for figure in figures.values())
-        table.rows.append([str(count), *(f"{cell:.2f}" if cell < 100 else f"{cell:.0f}" for cell in cells)])
+        cells = (of(count, figure) for figure in figures.values())
+        table.rows.append([str(count), *(f"{cell:.2f}" if cell < 10 else f"{cell:.0f}" for cell in cells)])
     say(str(table))
+    say(
+        "machine: how many times as much the same little work cost as in the calmest round; PASS and FAIL allow for it"
+    )
     good = True
     base = counts[0]
     for count in counts[1:]:
         what = f"{count} at work, compared with {base}"
         least = GROWTH.get(count, 0.925 * count) if base == 1 else 0.0
-        for name, figure in figures.items():
-            ratio = middle(count, figure) / middle(base, figure) if middle(base, figure) else 1.0
-            if name == "pages/s":
-                good &= verdict(f"{what}: {name}", ratio, least=least)
-            elif name == "worker ms":
-                good &= verdict(f"{what}: processor time of a page, worker", ratio, most=SAME)
-            elif name.endswith(" ms"):
-                say(f"      {what}: processor time of a page, {name.removesuffix(' ms')}: {ratio:.2f} times")
+        good &= verdict(f"{what}: pages/s", _ratio(of, count, base, lambda one: one.span.speed), least=least)
+        good &= verdict(
+            f"{what}: a page of a worker",
+            _ratio(of, count, base, lambda one: one.even),
+            most=SAME,
+            measured=_ratio(of, count, base, lambda one: one.each),
+        )
+        for name in shared:
+            ratio = _ratio(of, count, base, partial(_shared_even, name))
+            say(f"      {what}: a page of {name}: {ratio:.2f} times")
     return good
+
+
+def _ratio(
+    of: Callable[[int, Callable[[Measured], float]], float],
+    count: int,
+    base: int,
+    figure: Callable[[Measured], float],
+) -> float:
+    return of(count, figure) / of(base, figure)
 
 
 def _shared(name: str, one: Measured) -> float:
     return one.span.each(name)
+
+
+def _shared_even(name: str, one: Measured) -> float:
+    return one.span.even(name)
 
 
 def main() -> int:
