@@ -16,6 +16,7 @@ from crawler.core.model import Answer, Outcome
 from crawler.core.robots import MAX_ROBOTS_BYTES
 from crawler.core.robots_record import MAX_REDIRECTS
 from crawler.core.urls import canonical, domain_id, domain_of, origin_of
+from crawler.leases import Lease, boottime
 from crawler.pacing import Slot
 from crawler.rules import Known, RulesBook
 
@@ -46,16 +47,18 @@ class RobotsAsker:
         self._worker = worker
         self._delay = delay
 
-    async def ask(self, origin: str, slot: Slot, *, until: float, user_agent: str | None) -> Asked | None:
-        """The answer for an origin's robots.txt; None: the turn ended before it could be asked for."""
+    async def ask(
+        self, origin: str, slot: Slot, *, until: float, user_agent: str | None, lease: Lease
+    ) -> Asked | None:
+        """The answer for an origin's robots.txt, while the lease lasts; None: the turn ended before it could be asked for."""
         home = domain_of(origin + "/")
         url = origin + "/robots.txt"
         for _ in range(MAX_REDIRECTS + 1):
             if domain_of(url) == home:
-                if not await slot.rest(until):
+                if not await slot.rest(until) or lease.left() <= 0:
                     return None
                 with slot.request():
-                    answer = await self._get(url, user_agent)
+                    answer = await self._get(url, user_agent, lease.left())
             else:
                 answer = await self._get_elsewhere(url, user_agent)
             if answer.outcome is not Outcome.REDIRECT:
@@ -75,7 +78,8 @@ class RobotsAsker:
             return None
         return self._rules.peek(elsewhere, datetime.now(UTC))
 
-    async def _get(self, url: str, user_agent: str | None) -> Answer:
+    async def _get(self, url: str, user_agent: str | None, seconds: float) -> Answer:
+        """Ask, for no longer than so many seconds: then the domain may be somebody else's."""
         return await self._web.get(
             url,
             user_agent=user_agent,
@@ -83,18 +87,21 @@ class RobotsAsker:
             max_body=MAX_ROBOTS_BYTES,
             truncate=True,
             total_timeout=TIMEOUT,
+            deadline=asyncio.get_running_loop().time() + seconds,
         )
 
     async def _get_elsewhere(self, url: str, user_agent: str | None) -> Answer:
         clock = asyncio.get_running_loop().time
         name = domain_of(url)
         number, began = domain_id(name), clock()
+        asked = boottime()
         while (turn := await self._frontier.claim(number, name, self._worker, CLAIM_LEASE)) is None:
             if clock() - began > CLAIM_PATIENCE:
                 return Answer(Outcome.TIMEOUT, began, clock(), f"{name}, where it redirects to, was busy")
             await asyncio.sleep(0.25)
+            asked = boottime()
         try:
-            return await self._get(url, user_agent)
+            return await self._get(url, user_agent, asked + CLAIM_LEASE - boottime())
         finally:
             await self._frontier.release_claim(number, turn, self._delay)
 

@@ -208,7 +208,9 @@ class TurnVisit:
         return known
 
     async def _ask(self, origin: str, known: Known, slot: Slot, user_agent: str) -> Known | None:
-        asked = await self._tools.asker.ask(origin, slot, until=self._until, user_agent=user_agent)
+        asked = await self._tools.asker.ask(
+            origin, slot, until=self._until, user_agent=user_agent, lease=self._lease
+        )
         if asked is None or self._lease.left() <= 0:
             return None
         answer = asked.answer

@@ -64,11 +64,13 @@ class Attempt:
         "reused",
         "sent",
         "status",
+        "until",
         "wire_bytes",
     )
 
     def __init__(self, began: float, request_headers: tuple[tuple[str, str], ...], most: int) -> None:
         self.began = began
+        self.until = float("inf")  # when it is given up
         self.most = most  # bytes of any kind that the body may cost, chunk sizes and all
         self.allowance = 0  # how many bytes may have come in by now
         self.request_headers = request_headers

@@ -184,6 +184,17 @@ class Connector(aiohttp.TCPConnector):
             for wire, _ in self._conns.pop(key, ()):
                 wire.close()
 
+    async def connect(self, req: "ClientRequest", traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+        """A connection on which the request is sent at once: none for one whose time is over.
+
+        A process that was frozen meanwhile finds the connection made when it wakes, before any timer tells it how late it is.
+        """
+        connection = await super().connect(req, traces, timeout)
+        if time.monotonic() >= ATTEMPT.get().until:
+            connection.close()
+            raise Failure(Outcome.TIMEOUT, "the time for it was over")
+        return connection
+
     async def _get(self, key: "ConnectionKey", traces: Any) -> Any:
         if ATTEMPT.get().fresh:
             self._drop([key])

@@ -183,6 +183,7 @@ class Web:
         until, word = began + total, f"not done within {total:g} s"
         if deadline is not None and deadline < until:
             until, word = deadline, "the time for it was over"
+        attempt.until = until
         token = ATTEMPT.set(attempt)
         try:
             with Watch(attempt, self._limits, until, word) as watch:

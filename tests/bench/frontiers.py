@@ -8,8 +8,8 @@ The rows lie in the order in which they were found, which is none: neither that 
 import asyncio
 import multiprocessing
 import random
+import signal
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -22,7 +22,7 @@ from crawler.adapters.partitions import make_partitions
 from crawler.adapters.postgres import Database
 from crawler.core.model import ScopeKind
 from crawler.core.urls import domain_id, url_hash
-from tests.bench.measuring import note
+from tests.bench.measuring import BenchError, note
 from tests.bench.web import name_of, url_of
 
 CRAWL: Final = "bench"
@@ -64,12 +64,21 @@ async def fill(dsn: str, plan: Plan) -> int:
         crawl, _ = await Crawls(database).create_or_change(wish)
     step = max(1, min(BATCH // plan.each, -(-plan.domains // FILLERS)))
     parts = [(start, min(start + step, plan.domains)) for start in range(0, plan.domains, step)]
-    loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(FILLERS, mp_context=multiprocessing.get_context("spawn")) as pool:
-        shares = [parts[n::FILLERS] for n in range(FILLERS)]
-        await asyncio.gather(
-            *(loop.run_in_executor(pool, _fill_parts, dsn, crawl.crawl_id, plan, s) for s in shares)
-        )
+    context = multiprocessing.get_context("spawn")
+    fillers = [
+        context.Process(target=_fill_parts, args=(dsn, crawl.crawl_id, plan, parts[n::FILLERS]), daemon=True)
+        for n in range(FILLERS)
+    ]
+    try:
+        for filler in fillers:
+            filler.start()
+        for filler in fillers:
+            await asyncio.to_thread(filler.join)
+            if filler.exitcode:
+                raise BenchError("the frontier could not be filled: see above")
+    finally:
+        for filler in fillers:
+            filler.kill()
     await _settle_down(dsn, crawl.crawl_id, plan)
     took = time.monotonic() - began
     note(f"filled {plan.urls:,} URLs of {plan.domains:,} domains in {took:.0f} s")
@@ -77,6 +86,7 @@ async def fill(dsn: str, plan: Plan) -> int:
 
 
 def _fill_parts(dsn: str, crawl_id: int, plan: Plan, parts: list[tuple[int, int]]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for our parent, who ends us
     asyncio.run(_copy_parts(dsn, crawl_id, plan, parts))
 
 

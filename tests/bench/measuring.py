@@ -10,17 +10,19 @@ So a `Yardstick` does a little work of its own all the while, and what was measu
 """
 
 import argparse
+import asyncio
 import os
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from crawler.core.errors import FaircrawlError, SettingsError
 from crawler.kinds import parse_duration
 
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -33,6 +35,18 @@ UNITS: Final = {"k": 10**3, "m": 10**6}
 
 class BenchError(Exception):
     """What keeps a bench from measuring; the text says what to do."""
+
+
+def conclude(program: str, bench: Coroutine[Any, Any, bool]) -> int:
+    """Run a bench: its exit status."""
+    try:
+        return 0 if asyncio.run(bench) else 1
+    except (BenchError, FaircrawlError) as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: interrupted; what it had made is removed\n")
+        return 130
 
 
 def say(text: str = "") -> None:
@@ -62,7 +76,10 @@ def amount(text: str) -> int:
 
 def seconds(text: str) -> float:
     """An argument such as 60s, 2m or 1.5."""
-    return parse_duration(text)
+    try:
+        return parse_duration(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def short(number: int) -> str:

@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Final
 
 from crawler.adapters.postgres import Database
-from crawler.core.errors import FaircrawlError
 from tests.bench.ground import (
     OWN,
     Broker,
@@ -43,6 +42,7 @@ from tests.bench.measuring import (
     Table,
     Yardstick,
     amount,
+    conclude,
     load_average,
     middle,
     note,
@@ -227,11 +227,7 @@ def main() -> int:
     add("--database", metavar="DSN", help="a PostgreSQL for the workers [default: an embedded one]")
     add("--amqp", metavar="URL", default=OWN, help=f"a RabbitMQ; {OWN}: start one [default: {OWN}]")
     given = parser.parse_args()
-    try:
-        return 0 if asyncio.run(bench(given)) else 1
-    except (BenchError, FaircrawlError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
-        return 1
+    return conclude(parser.prog, bench(given))
 
 
 if __name__ == "__main__":

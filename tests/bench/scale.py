@@ -10,7 +10,6 @@
 """
 
 import argparse
-import asyncio
 import contextlib
 import sys
 from collections.abc import Mapping
@@ -19,19 +18,18 @@ from typing import Final
 
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
-from crawler.core.errors import FaircrawlError
 from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.queues import opened_queue
 from crawler.settings import load
 from tests.bench.frontiers import Plan, fill
 from tests.bench.ground import OWN, Broker, Server, broker, clear, new_prefix, server, settings_for, workers
 from tests.bench.measuring import (
-    BenchError,
     Meter,
     Span,
     Table,
     Yardstick,
     amount,
+    conclude,
     load_average,
     middle,
     note,
@@ -121,10 +119,6 @@ class Bench:
             return
         await self.clear(one)
         plan = one.kind.plan(one.size, self.web.port)
-        if plan.urls * SHARE < wanted:
-            raise BenchError(
-                f"{short(one.size)} URLs are too few for --warm {self.given.warm} and --pages {self.given.pages}: give fewer pages"
-            )
         one.dsn, one.prefix = await self.server.create(), new_prefix()
         await fill(one.dsn, plan)
         one.left = int(plan.urls * SHARE) - wanted
@@ -282,11 +276,13 @@ def main() -> int:
     )
     add("--statements", type=int, default=0, metavar="N", help="show the N dearest statements of each round")
     given = parser.parse_args()
-    try:
-        return 0 if asyncio.run(bench(given)) else 1
-    except (BenchError, FaircrawlError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
-        return 1
+    for kind in (KINDS[urls] for urls in given.turns):
+        if kind.plan(given.sizes[0], 0).urls * SHARE < given.warm + given.pages:
+            parser.error(
+                f"{short(given.sizes[0])} URLs are too few for {given.warm} pages of warm-up and {given.pages} more: give larger --sizes,"
+                " or smaller --warm and --pages"
+            )
+    return conclude(parser.prog, bench(given))
 
 
 def _sizes(text: str) -> list[int]:

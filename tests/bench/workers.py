@@ -10,7 +10,6 @@
 """
 
 import argparse
-import asyncio
 import shutil
 import sys
 import tempfile
@@ -21,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 from crawler.adapters.postgres import Database
-from crawler.core.errors import FaircrawlError
 from crawler.core.urls import domain_of
 from crawler.demo.server import Request, pauses
 from crawler.queues import opened_queue
@@ -35,6 +33,7 @@ from tests.bench.measuring import (
     Table,
     Yardstick,
     amount,
+    conclude,
     load_average,
     middle,
     note,
@@ -234,10 +233,7 @@ def main() -> int:
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fc-bench-"))
     try:
-        return 0 if asyncio.run(bench(given, folder)) else 1
-    except (BenchError, FaircrawlError) as error:
-        sys.stderr.write(f"{parser.prog}: {error}\n")
-        return 1
+        return conclude(parser.prog, bench(given, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -134,6 +134,7 @@ class Machine:
         """Return when it was stopped by a signal."""
 
         def is_stopped() -> bool:
+            assert self.process.poll() is None, f"{self.name} has ended:\n{self.said}"
             return (Path("/proc") / str(self.pid) / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
         await until(is_stopped, f"{self.name} stands still")
@@ -190,9 +191,9 @@ class Machines:
         way = {} if amqp is None else {"AMQP_URL": amqp}
         return self._spawn("worker", "crawler", "--debug", "worker", **way, **settings)
 
-    def victim(self, step: str, nth: int, number: int = signal.SIGKILL) -> Machine:
-        """Start a worker that sends itself a signal the *nth* time that it comes to *step* (tests/system/victim.py)."""
-        return self._spawn(step, "tests.system.victim", step, str(nth), str(int(number)))
+    def victim(self, step: str, nth: int) -> Machine:
+        """Start a worker that stands still the *nth* time that it comes to *step* (tests/system/victim.py)."""
+        return self._spawn(step, "tests.system.victim", step, str(nth))
 
     async def command(self, *arguments: str, status: int = 0) -> str:
         """Run another command to its end: what it printed."""
@@ -215,14 +216,19 @@ class Machines:
 
     async def kill(self, machine: Machine) -> None:
         """SIGKILL."""
-        machine.signal(signal.SIGKILL)
+        machine.signal(signal.SIGSTOP)
         await self.bury(machine)
 
     async def bury(self, machine: Machine) -> None:
-        """Wait for the death of a machine, and take down what it held."""
-        status = await machine.ended()
-        assert status == -signal.SIGKILL, f"{machine.name} ended with {status}:\n{machine.said}"
+        """Wait until a machine stands still, take down what it holds, and kill it: not one more step is done.
+
+        Dead first, others might take over what it held before we have looked.
+        """
+        await machine.stands_still()
         await self.held_are_cut(machine)
+        machine.signal(signal.SIGKILL)
+        status = await machine.ended()
+        assert status == -signal.SIGKILL
         self.alive.remove(machine)
         self.dead.append(machine)
 

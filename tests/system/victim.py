@@ -1,14 +1,15 @@
-"""A worker that is struck in the middle of its work: the real one, with one call wrapped so that the process sends itself a signal.
+"""A worker that is struck in the middle of its work: the real one, with one call wrapped so that the process stops itself there.
 
-    python -m tests.system.victim STEP NTH SIGNAL
+    python -m tests.system.victim STEP NTH
 
-Its settings come from the environment. Until the NTH time that it comes to STEP, and after a signal that it survives, it works like
-any other.
+Its settings come from the environment. The NTH time that it comes to STEP it stands still (SIGSTOP), so that it can be looked at:
+then it is killed, or goes on (SIGCONT) and works like any other.
 """
 
 import asyncio
 import math
 import os
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -28,22 +29,22 @@ from crawler.settings import load
 from crawler.telemetry import configure
 
 Strike: TypeAlias = Callable[[], None]
-"""Called each time the step is come to: the NTH time it sends the signal."""
+"""Called each time the step is come to: the NTH time it does not return until SIGCONT."""
 Call: TypeAlias = Callable[..., Awaitable[Any]]
 
 ON_ITS_WAY: Final = 0.1
 """Seconds after which an ack has left: the queue's own task sends it."""
 
 
-def striking(nth: int, number: int) -> Strike:
-    """Sends this process the signal the *nth* time that it is called."""
+def striking(nth: int) -> Strike:
+    """Stops this process the *nth* time that it is called."""
     left = nth
 
     def strike() -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     return strike
 
@@ -138,8 +139,8 @@ async def work() -> None:
 
 
 if __name__ == "__main__":
-    step, nth, number = sys.argv[1:]
+    step, nth = sys.argv[1:]
     owner, name, struck = STEPS[step]
-    setattr(owner, name, struck(getattr(owner, name), striking(int(nth), int(number))))
+    setattr(owner, name, struck(getattr(owner, name), striking(int(nth))))
     configure(debug=True)
     uvloop.run(work())
