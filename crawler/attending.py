@@ -21,9 +21,11 @@ class Attendance:
         self._same_machine = same_machine
         self._ours = msgspec.json.encode(asdict(Identity.ours())).decode()
 
-    async def take_up(self, crawl: Crawl) -> None:
-        """Attend the crawl: let it go on if its last run has left it."""
+    async def take_up(self, crawl: Crawl, *, is_new: bool) -> None:
+        """Attend the crawl: let it go on if its last run has left it. One that belongs to whoever works (`crawl seed`) stays theirs."""
         await self._leave_the_dead(crawl.crawl_id)
+        if not is_new and crawl.attendant is None:
+            return
         if crawl.is_left:
             await self._crawls.resume(crawl.crawl_id)
         await self._crawls.database.fetch("crawl_attend", crawl.crawl_id, self._ours)

@@ -8,6 +8,7 @@ from typing import Final
 from crawler.adapters.crawls import Crawls
 from crawler.core.model import Crawl, CrawlState, FoundLink
 from crawler.core.scope import KeySet, Scope, scope_key
+from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id, domain_of, url_hash
 
 SEEN_MOST: Final = 100_000
@@ -68,11 +69,27 @@ class CrawlBook:
         self._crawls = crawls
         self._known: dict[int, KnownCrawl] = {}
         self._stale = asyncio.Event()
+        self._reading = asyncio.Lock()
 
-    async def know(self, crawl_ids: Iterable[int]) -> None:
-        """Read what is not known yet. A crawl that was deleted stays unknown."""
-        for crawl_id in set(crawl_ids) - self._known.keys():
-            await self._read(crawl_id)
+    async def know(self, crawl_ids: Iterable[int], seeds: Iterable[TurnUrl] = ()) -> None:
+        """Read what is not known yet. A crawl that was deleted stays unknown.
+
+        A seed that lies outside its crawl's scope came after we read that: it is read again, or no link of the seed would be followed.
+        """
+        named = [url for url in seeds if url.seed]
+        for crawl_id in set(crawl_ids):
+            if self._lacks(crawl_id, named):
+                async with (
+                    self._reading
+                ):  # a hundred turns may find so at once, and a crawl may have a million keys
+                    if self._lacks(crawl_id, named):
+                        await self._read(crawl_id)
+
+    def _lacks(self, crawl_id: int, named: Iterable[TurnUrl]) -> bool:
+        known = self._known.get(crawl_id)
+        return known is None or any(
+            url.crawl_id == crawl_id and not known.scope.covers(url.url) for url in named
+        )
 
     def get(self, crawl_id: int) -> KnownCrawl | None:
         """The crawl, if it is known and running."""

@@ -72,7 +72,7 @@ async def crawl(
     crawls = Crawls(opened.database)
     attendance = Attendance(crawls, same_machine=settings.database_url is None)
     found, is_new = await crawls.create_or_change(wish)
-    await attendance.take_up(found)
+    await attendance.take_up(found, is_new=is_new)
     try:
         return await _attended(
             settings, opened, crawls, found, seeds, is_new=is_new, stop=stop, hurry=hurry, tell=tell

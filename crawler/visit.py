@@ -136,7 +136,7 @@ class TurnVisit:
     async def _visit_all(self) -> None:
         if self._accepted.blocked is not None:
             return
-        await self._tools.crawls.know({item.crawl_id for item in self._urls})
+        await self._tools.crawls.know({item.crawl_id for item in self._urls}, self._urls)
         self._pace = self._new_pace()
         # The first slot learns the first origin's rules before the others start: they may ask for one request at a time.
         item = self._take()

@@ -224,15 +224,15 @@ class Crawls:
                 raise UsageError(
                     "the crawl is being deleted: wait until that is done, or give another --name"
                 )
-            wider = await session.fetch("add_keys", crawl_id, sorted(set(keys)))
             found = await record_links(session, seeds)
             new = found.new
-            if new:
-                await session.fetch("record_counts", 0, *columns([(crawl_id, "", new, 0, 0)], 5))
             again = await session.fetch(
                 "rearm_seeds", crawl_id, [seed.domain_id for seed in seeds], [seed.url_hash for seed in seeds]
             )
-            if wider:
+            if new:
+                await session.fetch("record_counts", 0, *columns([(crawl_id, "", new, 0, 0)], 5))
+            # Step 4 with the crawl's row, not before: `add_keys` locks it too.
+            if await session.fetch("add_keys", crawl_id, sorted(set(keys))):
                 await session.fetch("crawl_bump", crawl_id)
             if (new or again) and await session.value("crawl_run", crawl_id) is not None:
                 again = await session.fetch(

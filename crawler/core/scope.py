@@ -142,6 +142,10 @@ class Scope:
             max_depth=crawl.max_depth,
         )
 
+    def covers(self, url: str) -> bool:
+        """Whether a canonical URL lies in the part of the web that the seeds span."""
+        return self._covers(self._unit(url))
+
     def refusal(self, url: str, depth: int) -> str | None:
         """Why the crawl does not follow a link, for a person; None: it does.
 
@@ -151,7 +155,7 @@ class Scope:
         """
         if depth and self.max_depth and depth > self.max_depth:
             return f"deeper than --max-depth {self.max_depth}"
-        if depth and not self._covers(self._unit(url)):
+        if depth and not self.covers(url):
             return f"outside the scope {self.kind}"
         for pattern in self.exclude:
             if pattern.search(url):

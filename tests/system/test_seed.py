@@ -318,6 +318,27 @@ def test_worker(tmp_path: Path) -> None:
     assert state["state"] == "running"
 
 
+def test_a_run_of_a_seeded_crawl(tmp_path: Path) -> None:
+    """A run may work on a crawl that was seeded, and does not take it along when it ends: it goes on for whoever works."""
+    with serving({"one.test": {"/": page("start", "/1"), "/1": page("one")}}) as web:
+        hosts = str(web.hosts_file(tmp_path))
+        program = Program(
+            tmp_path / "data", {"ALLOW_NETS": "127.0.0.0/8", "HOSTS_FILE": hosts, "RUN_PATIENCE": "0"}
+        )
+        program.run("seed", "news", web.url("one.test"))
+        process = program.start("run", "--quiet", web.url("one.test"), "--name", "news", "--delay", "60")
+        try:
+            when(lambda: web.asked("one.test"))
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            if process.poll() is None:
+                kill(process)
+        state = json.loads(program.run("status", "news", "--json"))["state"]
+
+    assert (process.returncode, state) == (130, "running")
+
+
 async def test_left_by_its_run(crawl: Seed, database: Database) -> None:
     """A crawl whose run has ended goes on with the first seed, for whoever works."""
     heart = Frontiers(database)
