@@ -1,24 +1,21 @@
-"""What an answer says: parse once, hash once, compress once.
+"""What an answer says, without holding up the others.
 
-    Answer ──► media type, page facts, links ──► digest, zstd ──► what the recorder writes
-
-Small bodies are read where they are; large ones in a thread, so that a domain with huge pages does not hold up the others.
+Answer ──OK──► small: read here, at once ──────────────┬──► Read: page, digest, compressed body
+            └► heavy: in a parser process, bounded ────┤
+                                                        └──► no parser could: decode_error
 """
 
-import asyncio
-import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from crawler.adapters.zstd import pack
-from crawler.core.content import may_store
-from crawler.core.links import parse_page
+from crawler.core.content import UnreadableError
 from crawler.core.model import Answer, Outcome, Page
+from crawler.parsers import Parsers
+from crawler.parsing import Job, Parsed, parse
 
-LARGE: Final = 256 * 1024
-"""Bytes from which on a body is read in a thread."""
-SLOW: Final = "html5lib"
-"""The reference parser takes 60 times as long: always in a thread."""
+UNREADABLE: Final = "no parser can read it within its time and memory"
+FAULT: Final = "the parser met a fault of ours, which was reported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +28,50 @@ class Read:
     compressed: bytes | None = None
 
 
-async def read(answer: Answer, url: str, *, parser: str, types: frozenset[str] = frozenset()) -> Read:
-    """Read an answer. One that is not OK, or turns out to be of a type we do not store (*types*: besides the usual), has no page."""
-    if answer.outcome is not Outcome.OK:
-        return Read(answer)
-    if len(answer.body) < LARGE and parser != SLOW:
-        return _read(answer, url, parser, types)
-    return await asyncio.to_thread(_read, answer, url, parser, types)
+class Reader:
+    """Reads answers: a page that no parser survives, or that meets a fault of ours, costs itself and nothing else.
 
+    Args:
+        parsers: for what is heavy.
+        report: is told of a fault of ours, and of the URL that provoked it.
+    """
 
-def _read(answer: Answer, url: str, parser: str, types: frozenset[str]) -> Read:
-    page = parse_page(answer.body, url, answer.content_type, answer.headers, parser=parser)
-    if not may_store(page.media_type, types):
-        refused = replace(
-            answer, outcome=Outcome.TYPE_REFUSED, body=b"", detail=f"its bytes are {page.media_type}"
+    def __init__(self, parsers: Parsers, report: Callable[[Exception, str], None]) -> None:
+        self._parsers = parsers
+        self._report = report
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._parsers!r}>"
+
+    async def read(
+        self, answer: Answer, url: str, *, parser: str, types: frozenset[str] = frozenset()
+    ) -> Read:
+        """Read an answer. One that is not OK, or turns out to be of a type we do not store (*types*: besides the usual), has no page."""
+        if answer.outcome is not Outcome.OK:
+            return Read(answer)
+        job = Job(
+            body=answer.body,
+            url=url,
+            content_type=answer.content_type,
+            headers=answer.headers,
+            parser=parser,
+            types=types,
         )
-        return Read(refused)
-    return Read(answer, page, hashlib.sha256(answer.body).digest(), pack(answer.body))
+        detail = UNREADABLE
+        try:
+            parsed = await self._parsers.read(job) if job.is_heavy else parse(job)
+        except UnreadableError:
+            parsed = None
+        except Exception as error:  # noqa: BLE001 - here a fault of ours would take the crawl of a whole domain with it
+            self._report(error, url)
+            parsed, detail = None, FAULT
+        return _read(answer, parsed, detail)
+
+
+def _read(answer: Answer, parsed: Parsed | None, detail: str) -> Read:
+    if parsed is None:
+        return Read(replace(answer, outcome=Outcome.DECODE_ERROR, body=b"", detail=detail))
+    if parsed.compressed is None:
+        detail = f"its bytes are {parsed.page.media_type}"
+        return Read(replace(answer, outcome=Outcome.TYPE_REFUSED, body=b"", detail=detail))
+    return Read(answer, parsed.page, parsed.digest, parsed.compressed)

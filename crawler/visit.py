@@ -34,7 +34,7 @@ from crawler.crawlbook import CrawlBook
 from crawler.leases import Lease
 from crawler.ledger import Ledger
 from crawler.pacing import Slot
-from crawler.reading import read
+from crawler.reading import Reader
 from crawler.recorder import Recorder
 from crawler.rules import Known, RulesBook, standing_of
 
@@ -59,6 +59,7 @@ class Tools:
     crawls: CrawlBook
     rules: RulesBook
     asker: RobotsAsker
+    reader: Reader
     recorder: Recorder
     manners: Manners
 
@@ -183,7 +184,7 @@ class TurnVisit:
         self._note(item.url, answer)
         self._throttled(answer)
         parser = known.crawl.parser or self._tools.manners.parser
-        seen = await read(answer, item.url, parser=parser, types=types)
+        seen = await self._tools.reader.read(answer, item.url, parser=parser, types=types)
         await self._ledger.visited(item, known, seen, domain_wait=self._wait)
         return True
 

@@ -40,9 +40,11 @@ from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.intake import Intake
 from crawler.leases import Leases
+from crawler.parsers import Parsers
 from crawler.ports import Delivery, Queue
 from crawler.presence import Presence
 from crawler.progress import Progress
+from crawler.reading import Reader
 from crawler.recorder import Recorder
 from crawler.rules import RulesBook
 from crawler.settings import Settings
@@ -149,7 +151,9 @@ class Worker:
             settings.user_agent,
             settings.parser,
         )
-        self._tools = Tools(web, self._crawls, rules, asker, self.recorder, manners)
+        parsers = Parsers(settings.processes)
+        reader = Reader(parsers, _fault)
+        self._tools = Tools(web, self._crawls, rules, asker, reader, self.recorder, manners)
         self._watch = DomainWatch(Domains(self._database), self._active.values, self._crawls, rules)
         try:
             await self._arrive()
@@ -182,6 +186,7 @@ class Worker:
                     task.cancel()
         finally:
             await web.close()
+            await parsers.close()
             await resolver.close()
             await self._presence.sign_out()
 
@@ -285,3 +290,7 @@ class Worker:
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
+
+
+def _fault(error: Exception, url: str) -> None:
+    log.error("page.failed", url=url, exc_info=error)

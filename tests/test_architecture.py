@@ -37,7 +37,12 @@ CARRIES: Final = {
     "zstd": {"backports"},
 }
 """Which foreign libraries an adapter carries; one that is not named carries none."""
-CATCHES_ALL: Final = {"crawler/cli/__init__.py", "crawler/worker.py"}
+CATCHES_ALL: Final = {
+    "crawler/cli/__init__.py",
+    "crawler/parser_process.py",
+    "crawler/reading.py",
+    "crawler/worker.py",
+}
 """Where ``except Exception`` may stand."""
 
 FILES: Final = sorted(path for top in ("crawler", "scheduler") for path in (ROOT / top).rglob("*.py"))

@@ -267,8 +267,14 @@ def html_tree(body: bytes, charset: str | None) -> tuple[Document, str]:
 _DISGUISES: Final = frozenset({"utf-16le", "utf-16be", "iso-2022-jp"})
 """Encodings in which a tag's name need not be written in its ASCII bytes (the last needs an escape)."""
 
-PARSER_FAILS: Final = (HTMLParseError, LookupError)
-"""What turbohtml documents to raise: in strict mode only; for an encoding it does not know."""
+
+
+class UnreadableError(ValueError):
+    """No parser can read this body within its bounds."""
+
+
+PARSER_FAILS: Final = (HTMLParseError, LookupError, UnreadableError)
+"""What a parser may raise: turbohtml documents the first (in strict mode) and the second (for an encoding it does not know)."""
 
 
 def _parse(body: bytes, charset: str | None) -> Document:

@@ -2,10 +2,10 @@
 
 It is what `--parser html5lib` names, what `links` falls back on, and what the tests compare turbohtml with.
 
-1. It reads the first megabyte, and gives up (an empty page) where html5lib would take quadratic time or more:
+1. It reads the first megabyte, and gives up where html5lib would take quadratic time or more:
    beyond `MAX_DEPTH` open elements, `MAX_ELEMENTS` or `MAX_TEXTS` in all, or
    `MAX_ATTRIBUTES` of one.
-2. It never raises.
+2. It raises nothing but `content.UnreadableError`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -130,7 +130,7 @@ class _Element:
 
 
 def read_reference(body: bytes, charset: str | None) -> Reading:
-    """Read HTML by the book. `charset` is what the header said."""
+    """Read HTML by the book. `charset` is what the header said. Raises `content.UnreadableError`."""
     body = body[:MAX_BYTES]
     text, name = content.decode(body, charset or _told(body))
     try:
@@ -139,8 +139,8 @@ def read_reference(body: bytes, charset: str | None) -> Reading:
             text, name = content.decode(body, late)
             soup = _parse(text)
         return Reading(_Element(soup).iter_elements(TAGS), "\n".join(_seen(soup)), name)
-    except _TROUBLE:
-        return Reading(iter(()), "", name)
+    except _TROUBLE as error:
+        raise content.UnreadableError from error
 
 
 def _parse(text: str) -> BeautifulSoup:

@@ -3,7 +3,7 @@
     body ──one parse──► elements that matter, in document order ──► Found ──► directives ──► links, resolved
                         (turbohtml; html5lib when that fails)
 
-1. `parse_page` never raises, whatever a site sends.
+1. `parse_page` raises nothing but `content.UnreadableError`, whatever a site sends.
 2. Every link is canonical, unique, in document order and not the page itself; none is marked nofollow.
 3. A page that says nofollow, in whatever way, has no links.
 """
@@ -105,10 +105,13 @@ def parse_page(
     *,
     parser: str = "turbohtml",
 ) -> Page:
-    """What a body says: its links and the facts of `Page`. Never raises.
+    """What a body says: its links and the facts of `Page`.
 
     `url` is where the body came from, canonical; `headers` are the response's, for X-Robots-Tag,
     Content-Language and Refresh. `parser` is ``turbohtml`` or ``html5lib``, the slow reference.
+
+    Raises:
+        crawler.core.content.UnreadableError: no parser could make anything of it.
     """
     said = _said(headers)
     media_type = content.sniff(body[: content.SNIFFED_BYTES], content_type)
@@ -159,13 +162,13 @@ PARSERS: Final[Mapping[str, tuple[Parser, ...]]] = MappingProxyType(
 
 
 def read(body: bytes, charset: str | None, parsers: Sequence[Parser]) -> Reading:
-    """The body as the first of the parsers reads it that does not give up; an empty page if all do."""
+    """The body as the first of the parsers reads it that does not give up. Raises `content.UnreadableError` if all do."""
     for parser in parsers:
         try:
             return parser(body, charset)
         except content.PARSER_FAILS:
             continue
-    return Reading(iter(()), "", charset or content.FALLBACK)
+    raise content.UnreadableError
 
 
 def gather(elements: Iterator[Element]) -> Found:

@@ -1,0 +1,189 @@
+"""The parser processes of a worker: as many as there are cores, started when first needed.
+
+    read(job) ──► a free process ──task──► reads ──reply──► Parsed
+                      │ dead, silent, or over its CPU seconds or its memory
+                      └──► another process, with the reference parser ──► Parsed, or None: nobody can read it
+
+1. A page costs a process at most. Whoever waits for another page does not notice.
+   Huge ones wait for each other, so that one core is left to the others.
+2. A process is used by one page at a time, and never again after one that was not read to its end.
+3. Cancelled, `read` leaves no process at work behind; `close` leaves none at all.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import msgspec
+import structlog
+
+from crawler.core.content import reads_as_html, sniff
+from crawler.core.errors import FaircrawlError
+from crawler.parser_process import LENGTHS, Reply, Task, parsed_of
+from crawler.parsing import SLOW, Job, Parsed
+
+log: Final = structlog.get_logger()
+
+HUGE: Final = 1 << 20
+"""Bytes from which on bodies are read one at a time: each may take 16 times its size in memory."""
+PATIENCE: Final = 5.0
+"""Wall-clock seconds for each CPU second granted: the machine may be busy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """What reading one body may cost a parser process."""
+
+    seconds: int = 2
+    seconds_a_megabyte: int = 1
+    """CPU time: ten times what an ordinary page of that size takes."""
+    seconds_of_reference: int = 12
+    """CPU time of the reference parser, which reads one megabyte at most."""
+    memory: int = 128 << 20
+    times_a_body: int = 18
+    """Bytes of data, and so many more for each byte of the body: dense ordinary HTML takes 30 MB and twelve."""
+
+    def task(self, job: Job) -> Task:
+        """What goes to the process with the body."""
+        size = len(job.body)
+        seconds = self.seconds + self.seconds_a_megabyte * (size >> 20)
+        return Task(
+            url=job.url,
+            content_type=job.content_type,
+            headers=job.headers,
+            parser=job.parser,
+            types=tuple(job.types),
+            cpu_seconds=self.seconds_of_reference if job.parser == SLOW else seconds,
+            memory=self.memory + self.times_a_body * size,
+        )
+
+
+GRANTS: Final = Grants()
+
+
+class ParserFaultError(FaircrawlError):
+    """The parser met something it was not written for: a fault of ours."""
+
+
+class _DiedError(Exception):
+    """The process ended before it had answered."""
+
+
+class Parsers:
+    """Reads bodies in processes of their own.
+
+    Args:
+        sharers: how many workers share this machine's cores with this one, itself included.
+        grants: what a body may cost.
+    """
+
+    def __init__(self, sharers: int = 1, grants: Grants = GRANTS) -> None:
+        self._grants = grants
+        self._most = max(1, (os.cpu_count() or 1) // sharers)
+        self._room = asyncio.Semaphore(self._most)
+        self._room_for_huge = asyncio.Semaphore(1)
+        self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {len(self._busy)} busy, {len(self._idle)} idle of {self._most}>"
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes there are now."""
+        return tuple(process.pid for process in (*self._idle, *self._busy))
+
+    async def read(self, job: Job) -> Parsed | None:
+        """Read a body; None: no parser could, within its limits.
+
+        Raises:
+            ParserFaultError: the parser raised what it should not have.
+        """
+        huge = len(job.body) > HUGE
+        async with self._room_for_huge if huge else contextlib.nullcontext(), self._room:
+            parsed = await self._ask(job)
+            if (
+                parsed is None
+                and job.parser != SLOW
+                and reads_as_html(sniff(job.body, job.content_type), job.body)
+            ):
+                log.info("page.overtaxed", url=job.url, bytes=len(job.body))
+                parsed = await self._ask(replace(job, parser=SLOW))
+            return parsed
+
+    async def close(self) -> None:
+        """End all processes, also those at work."""
+        for process in (*self._idle, *self._busy):
+            await process.kill()
+        self._idle.clear()
+
+    async def _ask(self, job: Job) -> Parsed | None:
+        process = self._idle.pop() if self._idle else await _Process.start()
+        self._busy.add(process)
+        try:
+            reply, packed = await process.ask(self._grants.task(job), job.body)
+        except _DiedError:
+            await process.kill()
+            return None
+        except BaseException:
+            await process.kill()
+            raise
+        finally:
+            self._busy.discard(process)
+        if reply.last:
+            await process.kill()
+        else:
+            self._idle.append(process)
+        if reply.fault:
+            raise ParserFaultError(reply.fault)
+        return parsed_of(reply, packed)
+
+
+class _Process:
+    """One parser process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError(process)
+        self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self.pid = process.pid
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Start one: a third of a second, once."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "crawler.parser_process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,  # the last words of a parser that ran out of memory
+            limit=1 << 20,
+        )
+        return cls(process)
+
+    async def ask(self, task: Task, body: bytes) -> tuple[Reply, bytes]:
+        """What it makes of a body. Raises `_DiedError`."""
+        packed_task = msgspec.msgpack.encode(task)
+        try:
+            async with asyncio.timeout(task.cpu_seconds * PATIENCE):
+                self._stdin.write(LENGTHS.pack(len(packed_task), len(body)) + packed_task)
+                self._stdin.write(body)
+                await self._stdin.drain()
+                of_reply, of_packed = LENGTHS.unpack(await self._stdout.readexactly(LENGTHS.size))
+                reply = await self._stdout.readexactly(of_reply)
+                packed = await self._stdout.readexactly(of_packed)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+            raise _DiedError from None
+        return msgspec.msgpack.decode(reply, type=Reply), packed
+
+    async def kill(self) -> None:
+        """End it now."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._stdin.close()
+        await self._process.wait()

@@ -1,0 +1,64 @@
+"""One body in, all we keep of it out: parsed once, hashed once, compressed once.
+
+    Job ──► media type, page facts, links ──► worth storing? ──► digest, zstd ──► Parsed
+
+It is the same work wherever it is done: in the worker for what is small, in a parser process for what is not.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from crawler.adapters.zstd import pack
+from crawler.core.content import may_store
+from crawler.core.links import parse_page
+from crawler.core.model import Page
+
+LARGE: Final = 128 * 1024
+"""Bytes from which on a body may take longer than the other turns should wait."""
+MANY_TAGS: Final = 3_000
+"""So many tags are as good as large: an ordinary page of 100 kB has a thousand or two."""
+SLOW: Final = "html5lib"
+"""The reference parser takes 60 times as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A body to be read, and how."""
+
+    body: bytes
+    url: str
+    """Where it came from, canonical."""
+    content_type: str | None
+    headers: tuple[tuple[str, str], ...]
+    parser: str
+    types: frozenset[str] = frozenset()
+    """Media types stored besides the usual ones."""
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether reading it may take longer than everything else should wait."""
+        return len(self.body) >= LARGE or self.parser == SLOW or self.body.count(b"<") >= MANY_TAGS
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What is kept of a body."""
+
+    page: Page
+    digest: bytes = b""
+    """SHA-256 of the body."""
+    compressed: bytes | None = None
+    """zstd; None: the body is of a type that is not stored."""
+
+
+def parse(job: Job) -> Parsed:
+    """Read a body.
+
+    Raises:
+        crawler.core.content.UnreadableError: no parser could make anything of it.
+    """
+    page = parse_page(job.body, job.url, job.content_type, job.headers, parser=job.parser)
+    if not may_store(page.media_type, job.types):
+        return Parsed(page)
+    return Parsed(page, hashlib.sha256(job.body).digest(), pack(job.body))
