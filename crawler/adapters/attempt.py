@@ -10,7 +10,7 @@
 import asyncio
 import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from crawler.core.model import Answer, Outcome
 
@@ -30,6 +30,16 @@ class Failure(Exception):  # noqa: N818 - an ending, not an error
         super().__init__(detail)
         self.outcome = outcome
         self.detail = detail
+
+
+class Claim(Protocol):
+    """A claim to room for a large body: see `crawler.room`."""
+
+    def needs(self, size: int) -> bool:
+        """Whether a body that has grown to so many bytes has to wait for room before it may go on."""
+
+    async def wait(self) -> None:
+        """Wait for room, and hold it."""
 
 
 class Attempt:
@@ -54,7 +64,6 @@ class Attempt:
         "fresh",
         "headers",
         "last",
-        "most",
         "phase",
         "protocol",
         "received",
@@ -65,16 +74,17 @@ class Attempt:
         "sent",
         "status",
         "until",
+        "waits",
         "wire_bytes",
     )
 
-    def __init__(self, began: float, request_headers: tuple[tuple[str, str], ...], most: int) -> None:
+    def __init__(self, began: float, request_headers: tuple[tuple[str, str], ...]) -> None:
         self.began = began
         self.until = float("inf")  # when it is given up
-        self.most = most  # bytes of any kind that the body may cost, chunk sizes and all
         self.allowance = 0  # how many bytes may have come in by now
         self.request_headers = request_headers
         self.phase = "waiting for a connection"
+        self.waits = False  # for room: the site is not to blame for the silence
         self.fresh = False  # no idle connection will do
         self.reused = False
         self.address: str | None = None
@@ -103,7 +113,7 @@ class Attempt:
         headers = [(_text(name), _text(value)) for name, value in raw]
         self.headers = tuple(headers)
         size = 0
-        for name, value in headers:
+        for (name, value), (_, sent) in zip(headers, raw, strict=True):
             size += len(name) + len(value) + 4
             match name.lower():
                 case "content-type":
@@ -113,7 +123,7 @@ class Attempt:
                 case "content-length":
                     self.content_length = int(value) if value.isascii() and value.isdigit() else None
                 case "location":
-                    self.redirect_to = self.redirect_to or value
+                    self.redirect_to = self.redirect_to or _reference(sent, value)
                 case "retry-after":
                     self.retry_after = self.retry_after or value
         return size
@@ -158,6 +168,15 @@ def _text(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         return raw.decode("latin-1")
+
+
+def _reference(raw: bytes, text: str) -> str:
+    """A Location that is not UTF-8 means these very bytes, as browsers take it; the text would be sent as UTF-8."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)  # noqa: PLR2004  # ASCII
+    return text
 
 
 class Watch:
@@ -245,6 +264,9 @@ class Watch:
         """Return the next moment to look, and what it means if that moment has passed."""
         attempt, limits = self._attempt, self._limits
         due, verdict = self._until, self._too_late()
+        if attempt.waits:
+            attempt.last, self._window, self._window_bytes = now, now, attempt.received
+            return (now + 1.0, None) if now + 1.0 < due else (due, verdict)
         if attempt.answered:
             silent = attempt.last + limits.read_timeout
             if silent < due:

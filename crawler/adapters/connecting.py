@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohappyeyeballs
 import aiohttp
-from aiohttp import abc, http_exceptions
-from aiohttp.client_proto import ResponseHandler
+from aiohttp import abc
 
 from crawler.adapters.attempt import ATTEMPT, Attempt, Failure
 from crawler.adapters.dns import DnsError, Resolution
 from crawler.adapters.proxying import Proxy
+from crawler.adapters.wire import Wire
 from crawler.core.addresses import AddressPolicy, literal
 from crawler.core.errors import FaircrawlError
 from crawler.core.model import Outcome
@@ -39,7 +39,6 @@ KEEPALIVE: Final = 75.0
 """Seconds an idle connection is kept: longer than most servers do, so that it is they who decide."""
 HAPPY_EYEBALLS: Final = 0.25
 """Seconds before the next address is tried too (RFC 8305 section 5)."""
-FIRST_FREE_PORT: Final = 1024
 
 _OUR_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
@@ -55,11 +54,6 @@ class Resolves(Protocol):
         """Find the addresses of `host`. Raises `DnsError`."""
 
 
-def port_refusal(port: int) -> str | None:
-    """Why not to connect to that port: a mail server, say, can be made to obey what an HTTP request holds."""
-    return None if port in (80, 443) or port >= FIRST_FREE_PORT else f"port {port}"
-
-
 def tls_context(*, verify: bool, ca_file: "Path | None") -> ssl.SSLContext:
     """Make the one TLS context (20 ms). `ca_file` is trusted besides the system's authorities."""
     context = ssl.create_default_context()
@@ -70,61 +64,6 @@ def tls_context(*, verify: bool, ca_file: "Path | None") -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-class Wire(ResponseHandler):
-    """One connection, which writes down in the `Attempt` what happens on it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_headers: int) -> None:
-        super().__init__(loop)
-        self._max_headers = max_headers
-        self._attempt: Attempt | None = None
-        self.address: str | None = None
-
-    def set_response_params(self, **params: Any) -> None:
-        """Begin a request: aiohttp calls this, in the request's task, just before it writes."""
-        attempt = ATTEMPT.get()
-        attempt.reused = self._attempt is not None
-        attempt.address = self.address
-        attempt.phase = "first_byte"
-        attempt.received = 0
-        attempt.allowance = self._max_headers
-        attempt.sent = attempt.last = time.monotonic()
-        self._attempt = attempt
-        super().set_response_params(**params)
-
-    def data_received(self, data: bytes) -> None:
-        """Count, then parse."""
-        attempt = self._attempt
-        if attempt is not None and data:
-            attempt.last = time.monotonic()
-            attempt.received += len(data)
-        super().data_received(data)
-        if attempt is not None and attempt.received > attempt.allowance and self.transport is not None:
-            what = "framing" if attempt.answered else "headers"
-            self.set_exception(http_exceptions.HttpProcessingError(message=f"too large {what}"))
-            self.abort()
-
-    def feed_data(self, message: Any, size: int = 0) -> None:
-        """Note when the headers are whole (an interim 1xx is not an answer)."""
-        attempt = self._attempt
-        if attempt is not None and (message[0].code >= 200 or message[0].code == 101):  # noqa: PLR2004
-            attempt.phase = "body"
-            attempt.answered = attempt.last
-            attempt.answered_bytes = attempt.received
-            attempt.allowance = attempt.received + attempt.most
-        super().feed_data(message, size)
-
-    def set_exception(self, exc: Any, *cause: Any) -> None:
-        """Tell whoever reads the body too: aiohttp lets them wait when a chunk is malformed."""
-        super().set_exception(exc, *cause)
-        payload = self._payload
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            payload.set_exception(exc)
-
-    def close(self) -> None:
-        """Close without a farewell: a TLS server that does not answer one would keep the socket for 30 s."""
-        self.abort()
 
 
 class _NoResolver(abc.AbstractResolver):
@@ -260,6 +199,7 @@ class Connector(aiohttp.TCPConnector):
             try:
                 found = (await self._names.resolve(host)).addresses
             except DnsError as error:
+                _blame_nobody_for_our_lack()
                 raise Failure(Outcome.DNS_ERROR, str(error)) from None
             finally:
                 attempt.dns = time.monotonic() - began
@@ -293,6 +233,7 @@ class Connector(aiohttp.TCPConnector):
         except OSError as error:
             if error.errno in _OUR_LACK:
                 raise SocketsExhaustedError from error
+            _blame_nobody_for_our_lack()  # the errors of several addresses come as one, without a number
             outcome = Outcome.ADDRESS_REFUSED if error.errno == errno.EACCES else Outcome.CONNECT_ERROR
             raise Failure(outcome, reason(error)) from None
         except RuntimeError as error:  # uvloop has it for some errors of the system
@@ -332,6 +273,15 @@ class Connector(aiohttp.TCPConnector):
             raise Failure(Outcome.TLS_ERROR, f"{reason(error)} during the handshake") from None
         assert isinstance(wire, Wire)  # noqa: S101 - tells mypy what the factory makes
         return wire
+
+
+def _blame_nobody_for_our_lack() -> None:
+    """What failed may have failed for want of a descriptor. Raises SocketsExhaustedError if there is none now."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        if error.errno in _OUR_LACK:
+            raise SocketsExhaustedError from error
 
 
 def _socket(info: Any) -> socket.socket:

@@ -9,9 +9,7 @@
 4. Cancelling closes the connection and leaves nothing behind.
 """
 
-import io
 import re
-import ssl
 import time
 from dataclasses import dataclass
 from http.client import responses
@@ -22,25 +20,24 @@ import aiohttp
 from yarl import URL
 
 from crawler.adapters.attempt import ATTEMPT, Attempt, Failure, Watch
-from crawler.adapters.connecting import Connector, Resolves, port_refusal, reason, tls_context
-from crawler.adapters.decoding import ACCEPT_ENCODING, DecodedTooLargeError, DecodeError, Decoding
+from crawler.adapters.bodies import Bodies, broken
+from crawler.adapters.connecting import Connector, Resolves, tls_context
+from crawler.adapters.decoding import ACCEPT_ENCODING
 from crawler.core.model import Answer, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from crawler.adapters.attempt import Claim
     from crawler.adapters.proxying import Proxy
     from crawler.core.addresses import AddressPolicy
 
 ACCEPT: Final = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 # No Accept-Language: without it a site gives what it would give anybody, and the page its links mean.
 
-DRAINED_BYTES: Final = 64 * 1024
 DRAINED_SECONDS: Final = 2.0
 """What an unwanted body may cost to keep its connection: a new one costs about as much."""
-FRAMING: Final = 8
-"""How many bytes may come in for each byte of a body: chunks of one byte have six."""
 READ_SIZE: Final = 64 * 1024
 MAX_HEADER_FIELDS: Final = 1000
 
@@ -55,6 +52,8 @@ _BY_STATUS: Final = MappingProxyType(
 )
 _BARE_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 """The URL standard keeps a % that begins no escape; many servers answer it with 400, and all know %25."""
+_HOST: Final = re.compile(r"[!-$&-~]+")
+"""A canonical host is ASCII without escapes. Who else reads one, such as a proxy, might find an address in it."""
 _PLAIN: Final = 200
 _BODILESS: Final = frozenset({204, 205})
 
@@ -123,6 +122,7 @@ class Web:
             proxy=proxy,
         )
         self._proxy = proxy
+        self._bodies = Bodies()
         self._session = aiohttp.ClientSession(
             connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -153,6 +153,7 @@ class Web:
         total_timeout: float | None = None,
         keep_body_on_error: bool = False,
         deadline: float | None = None,
+        claim: "Claim | None" = None,
     ) -> Answer:
         """Make one GET request.
 
@@ -166,6 +167,7 @@ class Web:
             total_timeout: seconds, instead of the limit.
             keep_body_on_error: the body of a 4xx or 5xx is kept too, cut at the cap.
             deadline: of the loop's clock: give up then, whatever the limits say.
+            claim: to room, should the body be large.
 
         Raises:
             SocketsExhaustedError: this machine can open no more connections.
@@ -173,8 +175,8 @@ class Web:
         began = time.monotonic()
         cap = self._limits.max_body if max_body is None else max_body
         target, host, refusal = _target(url)
-        most = FRAMING * max(cap, DRAINED_BYTES)
-        attempt = Attempt(began, self._request_headers(host, headers, user_agent), most)
+        refusal = refusal or self._policy.port_refusal(target.port or 0)
+        attempt = Attempt(began, self._request_headers(host, headers, user_agent))
         if refusal is None and self._proxy is not None:
             refusal = self._policy.literal_refusal((target.host_subcomponent or "").rstrip("."))
         if refusal is not None:
@@ -188,7 +190,14 @@ class Web:
         try:
             with Watch(attempt, self._limits, until, word) as watch:
                 return await self._exchange(
-                    target, attempt, watch, accept_type, cap, truncate=truncate, keep=keep_body_on_error
+                    target,
+                    attempt,
+                    watch,
+                    accept_type,
+                    cap,
+                    truncate=truncate,
+                    keep=keep_body_on_error,
+                    claim=claim,
                 )
         except Failure as failure:
             # What the status says stands, even if the rest of an unwanted body would not come.
@@ -227,6 +236,7 @@ class Web:
         *,
         truncate: bool,
         keep: bool,
+        claim: "Claim | None",
     ) -> Answer:
         response = await self._ask(target, attempt)
         try:
@@ -241,15 +251,17 @@ class Web:
             if outcome is Outcome.OK and response.status not in _BODILESS:
                 if not accept_type(attempt.content_type):
                     return attempt.answer(Outcome.TYPE_REFUSED, attempt.content_type or "no content type")
-                body, cut = await _read(response.content, attempt, cap, truncate=truncate)
+                body, cut = await self._bodies.read(
+                    response.content, attempt, cap, truncate=truncate, claim=claim
+                )
                 return attempt.answer(outcome, cut or detail, body)
             attempt.decided = outcome, detail
             if keep and outcome in (Outcome.GONE, Outcome.THROTTLED, Outcome.HTTP_ERROR):
-                body, _ = await _read(response.content, attempt, cap, truncate=True)
+                body, _ = await self._bodies.read(response.content, attempt, cap, truncate=True)
                 return attempt.answer(outcome, detail, body)
             if not response.content.is_eof():
                 watch.hurry(DRAINED_SECONDS)
-                await _drain(response.content, attempt)
+                await self._bodies.drain(response.content, attempt)
             return attempt.answer(outcome, detail)
         finally:
             response.close()  # if the body was read to its end, the connection has left already
@@ -266,9 +278,9 @@ class Web:
             if attempt.reused and not attempt.received and not attempt.fresh:
                 attempt.fresh = True
                 return await self._ask(target, attempt)
-            raise _broken(error) from None
+            raise broken(error) from None
         except aiohttp.ClientError as error:
-            raise _broken(error) from None
+            raise broken(error) from None
 
 
 def _target(url: str) -> tuple[URL, str, str | None]:
@@ -281,9 +293,9 @@ def _target(url: str) -> tuple[URL, str, str | None]:
         port, host = target.port, target.host_port_subcomponent
     except ValueError as error:
         return URL(), "", f"not a URL that can be asked for: {error}"
-    if target.scheme not in ("http", "https") or port is None or not host:
+    if target.scheme not in ("http", "https") or port is None or not host or not _HOST.fullmatch(host):
         return target, "", "not an http or https URL"
-    return target, host, port_refusal(port)
+    return target, host, None
 
 
 def _by_status(status: int, location: str | None) -> tuple[Outcome, str]:
@@ -292,53 +304,3 @@ def _by_status(status: int, location: str | None) -> tuple[Outcome, str]:
     if outcome is Outcome.REDIRECT and not location:
         return Outcome.HTTP_ERROR, f"{detail} without a target"
     return outcome, detail
-
-
-async def _read(
-    content: aiohttp.StreamReader, attempt: Attempt, cap: int, *, truncate: bool
-) -> tuple[bytes, str]:
-    """Read and decode a body of at most `cap` bytes; the text says so if it was cut there."""
-    # BytesIO hands its buffer over without a copy: a list of parts would need twice the cap to join.
-    body = io.BytesIO()
-    try:
-        decoding = Decoding(attempt.content_encoding, cap)
-        if (attempt.content_length or 0) > decoding.most_packed and not truncate:
-            raise Failure(Outcome.TOO_LARGE, f"{attempt.content_length} bytes announced")
-        while data := await content.readany():
-            attempt.wire_bytes += len(data)
-            for piece in decoding.feed(data):
-                body.write(piece)
-        decoding.finish()
-    except DecodedTooLargeError:
-        if truncate:
-            return body.getvalue(), f"cut at {cap} bytes"
-        raise Failure(Outcome.TOO_LARGE, f"more than {cap} bytes") from None
-    except DecodeError as error:
-        raise Failure(Outcome.DECODE_ERROR, str(error)) from None
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError) as error:
-        raise _broken(error) from None
-    return body.getvalue(), ""
-
-
-async def _drain(content: aiohttp.StreamReader, attempt: Attempt) -> None:
-    try:
-        while attempt.wire_bytes <= DRAINED_BYTES and (data := await content.readany()):
-            attempt.wire_bytes += len(data)
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError) as error:
-        raise _broken(error) from None
-
-
-def _broken(error: Exception) -> Failure:
-    """What aiohttp says of a connection or a message that broke, as an outcome."""
-    cause = error.__cause__ or error
-    if isinstance(cause, ssl.SSLError):
-        return Failure(Outcome.TLS_ERROR, reason(cause))
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return Failure(Outcome.PROTOCOL_ERROR, "closed without an answer")
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return Failure(Outcome.PROTOCOL_ERROR, "the body ends early or is malformed")
-    if isinstance(error, OSError):
-        return Failure(Outcome.PROTOCOL_ERROR, reason(error))
-    message = getattr(error, "message", "") or str(error)
-    line = " ".join(message.split("\n", 1)[0].split()).rstrip(":")[:100]
-    return Failure(Outcome.PROTOCOL_ERROR, f"malformed: {line}" if line else "malformed")

@@ -1,0 +1,1 @@
+"""Random damage, for as long as CRAWL_TEST_FUZZ_SECONDS says."""
