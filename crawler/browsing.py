@@ -12,7 +12,7 @@ def open_web(settings: Settings, resolver: Resolver) -> Web:
     """Make it inside a running event loop, and close it."""
     return Web(
         resolver=resolver,
-        policy=AddressPolicy(settings.allow_nets),
+        policy=AddressPolicy(settings.allow_nets, settings.ports),
         limits=Limits(
             max_body=settings.max_body,
             max_headers=settings.max_headers,

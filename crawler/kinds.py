@@ -222,6 +222,18 @@ def _broker(value: object) -> str:
     return text if good and parts.path.count("/") <= 1 and not parts.fragment else _refuse()
 
 
+def _sentry(value: object) -> str:
+    text = _text(value)
+    parts = urlsplit(text)
+    try:
+        good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        _refuse("the port is no number")
+    project = parts.path.rpartition("/")[2]
+    number = re.fullmatch("[0-9]{1,20}", project, re.ASCII)
+    return text if good and number and parts.username and not parts.query + parts.fragment else _refuse()
+
+
 def _prefix(value: object) -> str:
     text = _text(value)
     return text if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}", text) else _refuse()
@@ -278,6 +290,24 @@ def _network(item: object) -> Network:
     return item if isinstance(item, Network) else _refuse()
 
 
+def _port_range(item: object) -> tuple[int, int]:
+    """``443``, ``1024-65535``, or a range that was read already."""
+    ends = item
+    if isinstance(item, str):
+        found = re.fullmatch(r"([0-9]{1,5})(?: *- *([0-9]{1,5}))?", item, re.ASCII)
+        ends = (int(found[1]), int(found[2] or found[1])) if found else None
+    elif type(item) is int:
+        ends = (item, item)
+    match ends:
+        case (int(first), int(last)) if 0 < first <= last <= LAST_PORT:
+            return first, last
+    _refuse(f"{item} is no port from 1 to {LAST_PORT}, nor a range of them")
+
+
+def _show_ports(ports: tuple[int, int]) -> str:
+    return f"{ports[0]}" if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
+
+
 def _show_server(server: NameServer) -> str:
     host = f"[{server[0]}]" if ":" in server[0] else server[0]
     return host if server[1] == DNS_PORT and ":" not in host else f"{host}:{server[1]}"
@@ -289,6 +319,7 @@ FILE: Final = Kind("an existing file", "/etc/ssl/certs/ca-certificates.crt", _fi
 FOLDER: Final = Kind("an existing folder", "/usr/lib/postgresql/17/bin", _folder)
 DATABASE: Final = Kind("a PostgreSQL address", "postgresql://crawl@localhost/crawl", _database)
 BROKER: Final = Kind("a RabbitMQ address", "amqp://crawl:password@localhost:5672/crawl", _broker)
+SENTRY: Final = Kind("a Sentry DSN", "https://key@sentry.example.com/42", _sentry)
 QUEUE_PREFIX: Final = Kind("the beginning of a queue's name (letters, digits, _ . : -)", "crawl", _prefix)
 CROWDS: Final = items(
     _crowd, "a list of CIDR=TURNS", "203.0.113.0/24=500,127.0.0.0/8=0", lambda one: f"{one[0]}={one[1]}"
@@ -302,3 +333,4 @@ PROXY: Final = Kind("the address of an HTTP proxy", "http://user:password@proxy.
 REACHABLE: Final = Kind("a URL or an e-mail address", "https://example.com/bot", _contact)
 NAME_SERVERS: Final = items(_name_server, "a list of IP[:PORT]", "9.9.9.9,[2620:fe::fe]:53", _show_server)
 NETWORKS: Final = items(_network, "a list of networks as CIDR", "10.0.0.0/8,fd00::/8")
+PORTS: Final = items(_port_range, "a list of ports and ranges", "80,443,1024-65535", _show_ports)

@@ -14,11 +14,13 @@ successors) and adds multicast and the addresses at which clouds hand out creden
 ``ipaddress.is_global``, whose answers differ between patch releases of Python (a test compares).
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
+from crawler.core import open_ports
 from crawler.core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -86,9 +88,13 @@ SPECIAL: Final[tuple[tuple[Network, str], ...]] = tuple(
 """Networks that are not the public web and why, the most specific first."""
 
 
+_ENDS_IN_A_NUMBER: Final = re.compile(r"(?:.*\.)?(?:\d+|0[xX][0-9A-Fa-f]*)\.?", re.DOTALL)
+"""URL Standard, "ends in a number": then it is an IPv4 address or nothing. ``\\d`` takes full-width digits too."""
+
+
 @dataclass(frozen=True, slots=True)
 class AddressPolicy:
-    """What may be connected to: every public address, and the networks in ``allowed``.
+    """What may be connected to: every public address and the networks in ``allowed``, at the ports in ``ports``.
 
     ``allowed`` opens exactly the networks it names, by the address as it will be connected to.
     To name 127.0.0.0/8 does not open ::ffff:127.0.0.1, 64:ff9b::7f00:1 or 2002:7f00:1::, which the
@@ -97,6 +103,11 @@ class AddressPolicy:
     """
 
     allowed: tuple[Network, ...] = ()
+    ports: open_ports.Ports = open_ports.DEFAULT
+
+    def port_refusal(self, port: int) -> str | None:
+        """Why nothing may be connected to at this port, in a short phrase; None: it may be."""
+        return open_ports.refusal(port, self.ports)
 
     def refusal(self, address: str) -> str | None:
         """Why nothing may be connected to at this address, in a short phrase; None: it may be."""
@@ -128,14 +139,14 @@ def parse_networks(texts: "Iterable[str]") -> tuple[Network, ...]:
 
 
 def literal(host: str) -> str | None:
-    """The address, if the host of a canonical URL is one (brackets removed); None for a name.
+    """What is meant as an address, if a host is one (brackets removed); None for a name.
 
-    Two characters tell: in a canonical host only IPv6 starts with a bracket, and only IPv4 has a last
-    label of digits (the WHATWG parser reads ``0x7f.1`` as 127.0.0.1 and refuses ``a.1``).
+    In a canonical URL it is an address. In any other it may be a spelling that we do not read (``0x7f.1``): then the policy
+    refuses it as none, and nobody else, such as a proxy, is asked what it means.
     """
     if host.startswith("["):
         return host[1:-1]
-    return host if host.rpartition(".")[2].isdecimal() else None
+    return host if _ENDS_IN_A_NUMBER.fullmatch(host) else None
 
 
 def _network(text: str) -> Network:

@@ -23,7 +23,9 @@ class Blame:
 BLAME: Final[Mapping[Outcome, Blame]] = MappingProxyType(
     {
         Outcome.DNS_ERROR: Blame("host", 1),
-        Outcome.ADDRESS_REFUSED: Blame("host", 1),
+        Outcome.ADDRESS_REFUSED: Blame(
+            "origin", 1
+        ),  # it may be the port: a link to another is no fault of the site
         Outcome.CONNECT_ERROR: Blame(
             "origin", 2
         ),  # one may be a burst of ours that filled the server's backlog

@@ -172,10 +172,20 @@ def test_most_specific_first() -> None:
         ("localhost", None),
         ("example.com.", None),
         ("1e3", None),
+        ("0x7f.1", "0x7f.1"),
+        ("0x7f000001", "0x7f000001"),
+        ("127.0.0.0X1.", "127.0.0.0X1."),
+        ("a.0x", "a.0x"),
+        ("127.0.0.1.", "127.0.0.1."),
+        ("127.0.0.\uff11", "127.0.0.\uff11"),
+        ("0x7g.test", None),
+        ("0xfg", None),
+        ("x0", None),
+        ("", None),
     ],
 )
 def test_literal(host: str, address: str | None) -> None:
-    """An IP literal is told from a name, and loses its brackets."""
+    """An IP literal, in any spelling, is told from a name, and loses its brackets."""
     assert address == literal(host)
 
 
@@ -194,6 +204,23 @@ def test_disguised_literal(url: str) -> None:
 def test_literal_refusal_of_a_name() -> None:
     """A name is not refused before it is resolved."""
     assert CLOSED.literal_refusal("localhost") is None
+
+
+@pytest.mark.parametrize(
+    "host", ["0x7f.1", "0x7f000001", "127.0.0.1.", "2130706433", "a.1", "127.0.0.\uff11"]
+)
+def test_literal_refusal_of_another_spelling(host: str) -> None:
+    """What would be an address to somebody else is refused as none."""
+    assert CLOSED.literal_refusal(host) == "not an address"
+
+
+@given(st.text(st.sampled_from("019afxX.-g\uff11"), max_size=12))
+def test_whatever_canonical_takes_for_an_address_is_one(host: str) -> None:
+    """A host that becomes an address in a canonical URL is a literal before that too."""
+    url = canonical(f"http://{host}/")
+    ours = literal(host.replace("\uff11", "1"))
+
+    assert url is None or literal(host_of(url)) is None or ours is not None
 
 
 def test_literal_refusal_of_ipv6() -> None:
