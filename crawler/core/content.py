@@ -3,7 +3,7 @@
     Content-Type ──► sniff() ──► media type ──► html_tree() or decode() ──► text ──► text_digest()
 
 1. Nothing here raises, whatever the bytes.
-2. Time and memory grow with the bytes and no faster; where HTML itself breaks that, `html_tree` mends it.
+2. Time and memory grow with the bytes and no faster; where HTML itself breaks that, `taming` mends it.
 3. Text that leaves here can be stored: no NUL, no lone surrogate (PostgreSQL refuses both).
 """
 
@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 
 from turbohtml import Document, HTMLParseError, PlainText, parse, parse_xml
 from turbohtml.detect import detect
+
+from crawler.core.taming import tame_layout, tamed
 
 SNIFFED_BYTES: Final = 1445
 """How much of a body `sniff` looks at (MIME Sniffing, section 5.2)."""
@@ -223,20 +225,6 @@ def decode(body: bytes, charset: str | None) -> tuple[str, str]:
     return body.decode(f"whatwg-{charset}", "replace"), charset
 
 
-SAFE_TAGS: Final = 4_096
-"""So many tags cannot grow into more than two million nodes (270 MB): the tree is never deeper than 512."""
-SAFE_NODES: Final = SAFE_TAGS * 512
-_SHORTEST_STEP: Final = len(b"<p>x")
-
-_FORMATTING: Final = re.compile(
-    rb"<(/?)(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s/>])", re.IGNORECASE
-)
-_FORMATTING_START: Final = re.compile(
-    rb"<[bceifnstuBCEIFNSTU](?:|[iI][gG]|[oO][dD][eE]|[mM]|[oO][nN][tT]|[oO][bB][rR]|[mM][aA][lL][lL]"
-    rb"|[tT][rR][iI][kK][eE]|[tT][rR][oO][nN][gG]|[tT])[\s/>]"
-)
-"""The start tags of `_FORMATTING` and some more, found twice as fast."""
-
 _PLAIN: Final = PlainText(layout="strict", bullet="")
 _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
@@ -247,26 +235,25 @@ def html_tree(body: bytes, charset: str | None) -> tuple[Document, str]:
     `charset` is what the header said; a byte order mark beats it; ``<meta>``, an XML declaration and the
     detector come after it. Raises nothing but what turbohtml documents: `PARSER_FAILS`.
 
-    HTML itself is not linear: whoever opens 500 ``<b>`` and then writes ``<p>x`` again and again gets the 500
-    back in each paragraph, 64 kB of memory for 4 bytes. So in a body where that could come to more than
-    `SAFE_NODES`, tags that only format are read as ``<q>``, which nobody reopens. No link hangs on them.
+    `taming` keeps HTML from multiplying; it reads ASCII, so that what is written otherwise is decoded first.
     """
     decoded_from = None
-    if len(body) > SAFE_TAGS * _SHORTEST_STEP and (tags := body.count(b"<")) > SAFE_TAGS:
-        if body.startswith((b"\xfe\xff", b"\xff\xfe")) or charset in _DISGUISES or b"\x1b" in body:
-            text, decoded_from = decode(body, charset or (detect(body).encoding or FALLBACK).lower())
-            body, charset = text.encode("utf-8", "replace"), "utf-8"
-        if len(_FORMATTING_START.findall(body)) * tags > SAFE_NODES:
-            body = _FORMATTING.sub(rb"<\1q", body)
+    if len(body) > FEW_BYTES and (
+        body.startswith((b"\xfe\xff", b"\xff\xfe")) or charset in _DISGUISES or b"\x1b" in body
+    ):
+        text, decoded_from = decode(body, charset or (detect(body).encoding or FALLBACK).lower())
+        body, charset = text.encode("utf-8", "replace"), "utf-8"
+    body = tamed(body)
     tree = _parse(body, charset)
     if tree.encoding_confidence == "tentative" and (declared := xml_charset(body)) not in {None, _name(tree)}:
         tree = _parse(body, declared)
     return tree, decoded_from or _name(tree)
 
 
+FEW_BYTES: Final = 4_096
+"""So few cannot multiply to more than 20 ms."""
 _DISGUISES: Final = frozenset({"utf-16le", "utf-16be", "iso-2022-jp"})
 """Encodings in which a tag's name need not be written in its ASCII bytes (the last needs an escape)."""
-
 
 
 class UnreadableError(ValueError):
@@ -292,7 +279,11 @@ def _name(tree: Document) -> str:
 
 
 def tree_text(tree: Document) -> str:
-    """The visible text of a tree: a line or more to a block, white space folded but in ``<pre>``."""
+    """The visible text of a tree: a line or more to a block, white space folded but in ``<pre>``.
+
+    May take tables out of the tree, never a link.
+    """
+    tame_layout(tree)
     return clean(tree.to_text(_PLAIN))
 
 

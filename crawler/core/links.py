@@ -29,6 +29,7 @@ from crawler.core.directives import (
     refresh_target,
     robots_directives,
 )
+from crawler.core.gist import gist
 from crawler.core.model import Page
 from crawler.core.urls import MAX_URL_BYTES, canonical
 
@@ -36,6 +37,9 @@ MAX_LINKS: Final = 5_000
 MAX_TITLE: Final = 1_000
 MAX_REFERENCE: Final = 8_192
 """Characters of an ``href``. No longer URL is fetched, and a long base would be copied for each link."""
+
+MAX_HOST: Final = 512
+"""Characters of a host, and whoever logs in there, in a reference. DNS knows none of more than 253."""
 
 TAGS: Final = frozenset({"a", "area", "base", "frame", "html", "iframe", "link", "meta", "template", "title"})
 """All that matters here: a parser need bring no other element."""
@@ -139,6 +143,7 @@ def parse_page(
         directives=kept(directives),
         links=() if directives & NO_FOLLOW else resolve(references, url, found.base, charset),
         text_digest=content.text_digest(text),
+        gist=gist(text, url),
     )
 
 
@@ -272,7 +277,7 @@ def resolve(references: Iterable[str], url: str, base: str | None, charset: str 
     codec = None if charset is None or charset in _UNICODE else _CODECS.get(charset, charset)
     links: dict[str, None] = {}
     for reference in dict.fromkeys([reference.partition("#")[0] for reference in references]):
-        if reference.startswith(_NO_LINKS) or len(reference) > MAX_REFERENCE:
+        if reference.startswith(_NO_LINKS) or (len(reference) > MAX_HOST and _is_absurd(reference)):
             continue
         asked = reference if codec is None or reference.isascii() else _encode_query(reference, codec)
         link = canonical(asked, base_url)
@@ -283,11 +288,22 @@ def resolve(references: Iterable[str], url: str, base: str | None, charset: str 
     return tuple(links)
 
 
+def _is_absurd(reference: str) -> bool:
+    """Whether it would take long to tell that a long reference is none: a host is decoded in quadratic time."""
+    return len(reference) > MAX_REFERENCE or _HUGE_HOST.match(reference.translate(_LEFT_OUT)) is not None
+
+
+_HUGE_HOST: Final = re.compile(
+    rf"[\0-\x20]*+(?:https?:[/\\]*+|[/\\]{{2,}}+)[^/\\?#]{{{MAX_HOST}}}", re.IGNORECASE
+)
+_LEFT_OUT: Final = dict.fromkeys(map(ord, "\t\n\r"))
+
+
 def _base_url(base: str | None, url: str) -> str | None:
     """What references are resolved against; None if that is no web address, and only absolute ones count."""
     if base is None:
         return url
-    if len(base) > MAX_URL_BYTES:
+    if len(base) > MAX_URL_BYTES or (len(base) > MAX_HOST and _is_absurd(base)):
         return None
     found = canonical(base, url)
     if found is not None:

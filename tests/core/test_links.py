@@ -378,7 +378,18 @@ def test_reference_sees_what_a_reader_sees() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<div>" * 200_000, b"<br>" * 110_000, HOSTILE["attributes"], b"<" * 110_000]
+    "body",
+    [
+        b"<div>" * 200_000,
+        b"<br>" * 110_000,
+        HOSTILE["attributes"],
+        b"<" * 110_000,
+        b"<table>" + b"<b>x</b>" * 100_000,
+        b"<table><a href=x>" * 60_000,
+        b"<table>" + b"a<tr>" * 200_000,
+        b"<span>" * 250 + b"</h1>" * 140_000,
+        b"</x>" * 200_000,
+    ],
 )
 def test_reference_gives_up_in_time(body: bytes) -> None:
     """What would take the reference parser minutes is unreadable."""
