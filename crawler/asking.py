@@ -2,19 +2,21 @@
 
 origin/robots.txt ──redirect──► same domain: after the pause, in the same slot
                      │
-                     └────────► another domain: only while we hold that domain too (a claim), else "unreachable, ask again"
+                     ├────────► another domain: only while we hold that domain too (a claim), else "unreachable, ask again"
+                     │
+                     └────────► the robots.txt of an origin that is known: no request at all
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.web import Web
 from crawler.core.model import Answer, Outcome
-from crawler.core.robots import MAX_ROBOTS_BYTES
-from crawler.core.robots_record import MAX_REDIRECTS
+from crawler.core.robots_lines import MAX_ROBOTS_BYTES
+from crawler.core.robots_record import MAX_REDIRECTS, RobotsRecord, after_fetch, needs_fetch
 from crawler.core.urls import canonical, domain_id, domain_of, origin_of
 from crawler.leases import Lease, boottime
 from crawler.pacing import Slot
@@ -36,16 +38,46 @@ class Asked:
     """What was asked for last."""
     known: Known | None = None
 
+    def record(self, origin: str, old: RobotsRecord | None, now: datetime) -> RobotsRecord:
+        """What to remember of the origin that was asked for."""
+        if self.known is not None and self.known.record is not None:
+            return replace(self.known.record, origin=origin)
+        answer = self.answer
+        return after_fetch(
+            origin,
+            old,
+            outcome=answer.outcome,
+            status=answer.status,
+            body=answer.body,
+            now=now,
+            detail=answer.detail,
+        )
+
 
 class RobotsAsker:
-    """Fetches robots.txt within the politeness of the domains concerned."""
+    """Fetches robots.txt within the politeness of the domains concerned.
 
-    def __init__(self, web: Web, frontier: Frontier, rules: RulesBook, worker: str, delay: float) -> None:
+    *timeout*: seconds for one request; *patience*: seconds to wait for another domain to be free.
+    """
+
+    def __init__(
+        self,
+        web: Web,
+        frontier: Frontier,
+        rules: RulesBook,
+        worker: str,
+        delay: float,
+        *,
+        timeout: float = TIMEOUT,
+        patience: float = CLAIM_PATIENCE,
+    ) -> None:
         self._web = web
         self._frontier = frontier
         self._rules = rules
         self._worker = worker
         self._delay = delay
+        self._timeout = timeout
+        self._patience = patience
 
     async def ask(
         self, origin: str, slot: Slot, *, until: float, user_agent: str | None, lease: Lease
@@ -65,18 +97,22 @@ class RobotsAsker:
                 return Asked(answer, url)
             target = canonical(answer.redirect_to or "", url)
             if target is None:
-                return Asked(answer, url)
-            if known := self._known_already(target, origin):
+                return Asked(replace(answer, detail="redirects to what cannot be fetched"), url)
+            if known := await self._known_already(target, origin):
                 return Asked(answer, url, known)
             url = target
-        return Asked(answer, url)
+        return Asked(replace(answer, detail="redirected too often"), url)
 
-    def _known_already(self, url: str, origin: str) -> Known | None:
-        """A redirect to the robots.txt of an origin whose rules we hold needs no request."""
+    async def _known_already(self, url: str, origin: str) -> Known | None:
+        """A redirect to the robots.txt of an origin whose rules are known needs no request: whoever is just visiting it asked first."""
         elsewhere = origin_of(url)
         if elsewhere == origin or url != elsewhere + "/robots.txt":
             return None
-        return self._rules.peek(elsewhere, datetime.now(UTC))
+        now = datetime.now(UTC)
+        if known := self._rules.peek(elsewhere, now):
+            return known
+        known = await self._rules.load(domain_id(domain_of(url)), elsewhere)
+        return None if needs_fetch(known.record, now) else known
 
     async def _get(self, url: str, user_agent: str | None, seconds: float) -> Answer:
         """Ask, for no longer than so many seconds: then the domain may be somebody else's."""
@@ -86,7 +122,7 @@ class RobotsAsker:
             accept_type=_anything,
             max_body=MAX_ROBOTS_BYTES,
             truncate=True,
-            total_timeout=TIMEOUT,
+            total_timeout=self._timeout,
             deadline=asyncio.get_running_loop().time() + seconds,
         )
 
@@ -96,7 +132,12 @@ class RobotsAsker:
         number, began = domain_id(name), clock()
         asked = boottime()
         while (turn := await self._frontier.claim(number, name, self._worker, CLAIM_LEASE)) is None:
-            if clock() - began > CLAIM_PATIENCE:
+            rows = await self._frontier.database.fetch("domains_by_hand", [number])
+            if any(row["blocked"] is not None for row in rows):
+                return Answer(
+                    Outcome.SCOPE_REFUSED, began, clock(), f"{name}, where it redirects to, is blocked"
+                )
+            if clock() - began > self._patience:
                 return Answer(Outcome.TIMEOUT, began, clock(), f"{name}, where it redirects to, was busy")
             await asyncio.sleep(0.25)
             asked = boottime()

@@ -27,7 +27,7 @@ from crawler.core.headers import sent_to
 from crawler.core.model import Answer, Outcome, Release
 from crawler.core.politeness import Pace, pace, retry_after, throttle_wait
 from crawler.core.robots import DENY_ALL, product_token
-from crawler.core.robots_record import after_fetch, needs_fetch
+from crawler.core.robots_record import needs_fetch
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import origin_of, path_of
 from crawler.crawlbook import CrawlBook
@@ -36,6 +36,7 @@ from crawler.ledger import Ledger
 from crawler.pacing import Slot
 from crawler.reading import Reader
 from crawler.recorder import Recorder
+from crawler.room import Room
 from crawler.rules import Known, RulesBook, standing_of
 
 
@@ -60,6 +61,7 @@ class Tools:
     rules: RulesBook
     asker: RobotsAsker
     reader: Reader
+    room: Room
     recorder: Recorder
     manners: Manners
 
@@ -173,19 +175,21 @@ class TurnVisit:
         if not await slot.rest(self._until) or not self._may_go_on(item):
             return False
         types = frozenset(known.crawl.types)
-        with slot.request():
-            answer = await self._tools.web.get(
-                item.url,
-                user_agent=user_agent,
-                headers=sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains),
-                accept_type=partial(_may_store, types),
-                deadline=asyncio.get_running_loop().time() + self._lease.left(),
-            )
-        self._note(item.url, answer)
-        self._throttled(answer)
-        parser = known.crawl.parser or self._tools.manners.parser
-        seen = await self._tools.reader.read(answer, item.url, parser=parser, types=types)
-        await self._ledger.visited(item, known, seen, domain_wait=self._wait)
+        with self._tools.room.claim() as claim:
+            with slot.request():
+                answer = await self._tools.web.get(
+                    item.url,
+                    user_agent=user_agent,
+                    headers=sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains),
+                    accept_type=partial(_may_store, types),
+                    deadline=asyncio.get_running_loop().time() + self._lease.left(),
+                    claim=claim,
+                )
+            self._note(item.url, answer)
+            self._throttled(answer)
+            parser = known.crawl.parser or self._tools.manners.parser
+            seen = await self._tools.reader.read(answer, item.url, parser=parser, types=types)
+            await self._ledger.visited(item, known, seen, domain_wait=self._wait)
         return True
 
     def _may_go_on(self, item: TurnUrl) -> bool:
@@ -193,7 +197,26 @@ class TurnVisit:
         return self._lease.left() > 0 and self._tools.crawls.get(item.crawl_id) is not None
 
     async def _learn(self, origin: str, slot: Slot, user_agent: str) -> Known | None:
-        """The rules of an origin, asked for if it is time; None: the turn was over before. One slot asks, the others wait."""
+        """The rules of an origin, asked for if it is time; None: the turn was over before. One slot asks, the others wait.
+
+        They are looked at after the pause, right before the request that they allow: new ones count from the next request on.
+        """
+        rules = self._tools.rules
+        if not await slot.rest(self._until):
+            return None
+        while (wished := rules.wished(self.turn.domain_id)) is not None:
+            if wished != origin and await self._rules_of(wished, slot, user_agent) is None:
+                return None
+        known = await self._rules_of(origin, slot, user_agent)
+        if known is not None:
+            standing = await rules.standing(known, datetime.now(UTC), product_token(user_agent))
+            delay = standing.rules.crawl_delay
+            if delay is not None and delay > (self._robots_delay or 0):
+                self._robots_delay = delay
+                self._pace = self._new_pace()
+        return known
+
+    async def _rules_of(self, origin: str, slot: Slot, user_agent: str) -> Known | None:
         rules = self._tools.rules
         known = rules.peek(origin, datetime.now(UTC))
         if known is None:
@@ -201,11 +224,6 @@ class TurnVisit:
                 known = rules.peek(origin, datetime.now(UTC)) or await rules.load(self.turn.domain_id, origin)
                 if needs_fetch(known.record, datetime.now(UTC)) and self._condemned.verdict(origin) is None:
                     known = await self._ask(origin, known, slot, user_agent)
-        if known is not None:
-            delay = standing_of(known, datetime.now(UTC), product_token(user_agent)).rules.crawl_delay
-            if delay is not None and delay > (self._robots_delay or 0):
-                self._robots_delay = delay
-                self._pace = self._new_pace()
         return known
 
     async def _ask(self, origin: str, known: Known, slot: Slot, user_agent: str) -> Known | None:
@@ -220,21 +238,14 @@ class TurnVisit:
             if (blame := BLAME.get(answer.outcome)) is not None:
                 # The site itself cannot be reached: that is the outcome of its URLs, not the rules'.
                 self._condemned.failed(origin, answer.outcome, answer.detail, times=blame.times)
-                return known
-        if asked.known is not None and asked.known.record is not None:
-            record = replace(asked.known.record, origin=origin)
-        else:
-            record = after_fetch(
-                origin,
-                known.record,
-                outcome=answer.outcome,
-                status=answer.status,
-                body=answer.body,
-                now=datetime.now(UTC),
-                detail=answer.detail,
-            )
+                if known.record is None or not known.record.wished:
+                    return known
+            self._throttled(answer)
+        record = asked.record(origin, known.record, datetime.now(UTC))
         token = product_token(user_agent)
-        return await self._tools.rules.store(self.turn.domain_id, self.turn.domain, record, token=token)
+        return await self._tools.rules.store(
+            self.turn.domain_id, self.turn.domain, record, token=token, old=known.record
+        )
 
     async def _is_condemned(self, item: TurnUrl) -> bool:
         """Is the URL's host or origin known not to answer in this turn? Then that is its outcome too."""

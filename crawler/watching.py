@@ -1,9 +1,11 @@
 """What people change about a domain by hand while it is being visited, heard and heeded before its next request.
 
     crawl domain ... ──NOTIFY──► changed ──► what is set by hand now? ──► blocked: the turn ends; slower: its pause is longer
+    crawl refresh --robots ─────────┘         └─► robots.txt wished for ──► the turn asks before its next request; no turn: we claim it
 
 1. A turn whose acceptance crossed a notification on its way is looked at too.
 2. What was said while nobody listened is asked for when listening begins again.
+3. No rules are used that were read before a wish for new ones.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from typing import Final
 
 from crawler.adapters.domains import Domains
 from crawler.crawlbook import CrawlBook
+from crawler.refreshing import RobotsRefresh
 from crawler.rules import RulesBook
 from crawler.visit import TurnVisit
 
@@ -31,11 +34,13 @@ class DomainWatch:
         visits: Callable[[], Collection[TurnVisit]],
         crawls: CrawlBook,
         rules: RulesBook,
+        refresh: RobotsRefresh,
     ) -> None:
         self._domains = domains
         self._visits = visits
         self._crawls = crawls
         self._rules = rules
+        self._refresh = refresh
         self._stale: set[int | None] = set()
         self._recent: dict[int | None, float] = {}
         self._something = asyncio.Event()
@@ -70,14 +75,21 @@ class DomainWatch:
     async def _heed(self, stale: set[int | None]) -> None:
         named = {one for one in stale if one is not ALL}
         at_work = {visit.turn.domain_id for visit in self._visits()} if ALL in stale else set()
+        if ALL in stale:
+            self._rules.clear()
+        self._rules.forget(named)
         by_hand = await self._domains.by_hand(named | at_work)
         for visit in self._visits():
             if (standing := by_hand.get(visit.turn.domain_id)) is not None:
                 visit.heed(standing)
-        forgotten = [domain_id for domain_id, standing in by_hand.items() if standing.forgotten]
-        if forgotten:
-            self._rules.forget(forgotten)
+        if any(standing.forgotten for standing in by_hand.values()):
             self._crawls.forget()
+        wishes = await self._domains.wishes(named | at_work)
+        visited = {visit.turn.domain_id for visit in self._visits()}
+        for wish in wishes:
+            self._rules.wish(wish.domain_id, wish.origins)
+            if wish.domain_id not in visited:
+                self._refresh.offer(wish)
 
     def _look(self, domain_id: int | None) -> None:
         self._stale.add(domain_id)

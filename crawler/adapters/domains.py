@@ -6,6 +6,7 @@ from typing import Final
 
 from crawler.adapters.erasing import DOMAIN_CHANGED
 from crawler.adapters.postgres import Database, Record
+from crawler.core.robots_record import RobotsRecord
 from crawler.core.urls import domain_id
 
 AT_ONCE: Final = 1000
@@ -20,6 +21,19 @@ class ByHand:
     """Seconds."""
     concurrency: int | None
     forgotten: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody waits for the robots.txt of these origins of a domain: they are to be asked for now."""
+
+    domain_id: int
+    domain: str
+    delay: float
+    """The pause the domain is given, in seconds."""
+    origins: tuple[str, ...]
+    user_agent: str | None
+    """Of the youngest crawl that knows the domain; None: as in the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,30 @@ class Domains:
     async def rules(self, name: str) -> list[Record]:
         """What is known of the robots.txt of its origins."""
         return await self._database.fetch("domain_rules", domain_id(name))
+
+    async def robots(self, name: str) -> list[RobotsRecord]:
+        """All that is remembered of the robots.txt of its origins."""
+        return [RobotsRecord(**row) for row in await self._database.fetch("robots_all", domain_id(name))]
+
+    async def wish(self, name: str) -> None:
+        """Have the robots.txt of its origins asked for now: no copy of them is used before that.
+
+        It is enough to do this once; those who are at work are told again by `nudge`, should nobody have been able to do it.
+        """
+        await self._database.fetch("robots_wish", domain_id(name))
+        await self.nudge(name)
+
+    async def nudge(self, name: str) -> None:
+        """Tell those at work to look at the domain."""
+        await self._tell([domain_id(name)])
+
+    async def wishes(self, domain_ids: Collection[int]) -> list[Wish]:
+        """What is still wished of these domains."""
+        rows = await self._database.fetch("robots_wished", list(domain_ids))
+        return [
+            Wish(row["domain_id"], row["name"], row["delay"], tuple(row["origins"]), row["user_agent"])
+            for row in rows
+        ]
 
     async def by_hand(self, domain_ids: Collection[int]) -> dict[int, ByHand]:
         """What is set by hand of these domains; those that there are not are missing."""

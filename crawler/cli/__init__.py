@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "cancel": ("crawler.cli.cancel", "End a crawl, whatever is left of it."),
     "delete": ("crawler.cli.delete", "Remove a crawl and all that is only its."),
     "set": ("crawler.cli.set", "Change the limits of a crawl."),
+    "refresh": ("crawler.cli.refresh", "Ask for the robots.txt of a domain now."),
     "domain": ("crawler.cli.domain", "Look at a domain, slow it, block it, or remove all we hold of it."),
     "dead": ("crawler.cli.dead", "Look at the turns that failed too often, try them again, or drop them."),
     "show": ("crawler.cli.show", "Show what is stored of a URL."),

@@ -2,7 +2,8 @@
 
     bytes ──parse──► Rules of one product token ──ruling(path)──► allowed, and the line that says so
 
-1. ``parse`` takes any bytes, never raises, and its time and memory are bounded by ``MAX_ROBOTS_BYTES``.
+1. ``parse`` takes any bytes, never raises, and its time and memory are bounded by ``MAX_ROBOTS_BYTES``:
+   some 0.2 s of a core and 20 MB at worst.
 2. The longest rule decides, an allow wins a tie, and /robots.txt itself is always allowed.
 3. No pattern makes a ruling slow: beyond ``MAX_STAR_BYTES`` of patterns with ``*``, a disallow is read up to
    its first ``*`` and an allow is not read at all, so that what is cut is cut on the side of the site.
@@ -27,24 +28,15 @@ from typing import Final, NamedTuple
 
 import protego
 
-MAX_ROBOTS_BYTES: Final = 500 * 1024
-"""RFC 9309 section 2.5: the least a crawler must read, and all that we do."""
+from crawler.core.robots_lines import Line, read_lines
+
 MAX_PACES: Final = 100
 """So many lines about the pace are read, of those that differ."""
 MAX_STAR_BYTES: Final = 32 * 1024
-"""So much of patterns with ``*`` costs about 10 ms at worst, on a path of 2,048 bytes made for them."""
+"""So much of patterns with ``*`` costs some 25 ms at worst, on a path of 2,048 bytes made for them; 2,800 usual ones cost 2.5 ms."""
 
 _ROBOTS_PATH: Final = "/robots.txt"
-_MAX_LINE: Final = 2083 * 8 - 1  # as Google: eight times the longest URL of a browser, less the final NUL
-
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+")
-_BOM: Final = re.compile(rb"\xef(?:\xbb\xbf?)?|\xff\xfe|\xfe\xff")  # UTF-8 (also begun), UTF-16
-# Google accepts these misspellings, anything glued to a known name, and white space for the colon.
-_LINE: Final = re.compile(
-    rb"(user[- ]?agent|allow|disallow|dissallow|dissalow|disalow|diasllow|disallaw|site-?map"
-    rb"|crawl[- ]?delay|request[- ]?rate)[\w-]*(?:[ \t]*:(.*)|[ \t]+([^\s:]\S*))",
-    re.IGNORECASE | re.DOTALL,
-)
 _DELAY: Final = re.compile(rb"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})")
 _RATE: Final = re.compile(rb"(\d{1,9})[ \t]*/[ \t]*(\d{1,9})([smhd]?)", re.IGNORECASE)
 
@@ -52,6 +44,7 @@ _RATE: Final = re.compile(rb"(\d{1,9})[ \t]*/[ \t]*(\d{1,9})([smhd]?)", re.IGNOR
 # ``*`` and ``$`` stand here for themselves (RFC 9309 section 2.2.3): a rule writes them %2A and %24.
 _SPELLINGS: Final = re.compile(r"""%[0-9A-Fa-f]{2}|[\x00-\x20"$'*<>\\^`{|}\x7f-\xff]""")
 _NEEDS_SPELLING: Final = re.compile(r"""[\x00-\x20"$%'*<>\\^`{|}\x7f-\xff]""").search
+_LITERAL_NEEDS_SPELLING: Final = re.compile(r"""[\x00-\x20"$%'<>\\^`{|}\x7f-\xff]""").search
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
@@ -72,8 +65,10 @@ class _Rule(NamedTuple):
 
     rank: int
     allow: bool
-    line: str | None
+    line: bytes | None
     number: int | None
+    cut: bool = False
+    """Read up to its first ``*``: there are too many."""
 
 
 class _Star(NamedTuple):
@@ -86,17 +81,10 @@ class _Star(NamedTuple):
     """What the path must end with, after all parts; None when it may go on."""
 
 
-class _Line(NamedTuple):
-    number: int
-    kind: str
-    value: bytes
-    text: str
-
-
 @dataclass(slots=True)
 class _Group:
     agents: list[str] = field(default_factory=list)
-    lines: list[_Line] = field(default_factory=list)
+    lines: list[tuple[int, Line]] = field(default_factory=list)
 
 
 class Rules:
@@ -131,7 +119,7 @@ class Rules:
                     if rule.allow:
                         continue
                     pattern = body = body[: body.index("*")]
-                    rule = rule._replace(line=f"{rule.line} [read up to its first *: too many]")
+                    rule = rule._replace(cut=True)
             said.add(f"{'+' if rule.allow else '-'}{pattern}")
             if "*" in body:
                 if body not in stars or stars[body].rule.rank < rule.rank:
@@ -146,8 +134,11 @@ class Rules:
         """128-bit, of what is allowed and disallowed: the delay and the sitemaps do not enter."""
 
     def __repr__(self) -> str:
-        count = len(self._prefixes) + len(self._exact) + len(self._stars)
-        return f"<Rules for {self.group}: {count} patterns, delay {self.crawl_delay}>"
+        return f"<Rules for {self.group}: {len(self)} patterns, delay {self.crawl_delay}>"
+
+    def __len__(self) -> int:
+        """How many patterns there are."""
+        return len(self._prefixes) + len(self._exact) + len(self._stars)
 
     def allows(self, path: str) -> bool:
         """May we fetch this path and query (of a canonical URL)?"""
@@ -159,7 +150,10 @@ class Rules:
         rule = self._deciding(path)
         if rule is None or path == _ROBOTS_PATH:
             return Ruling(allowed=True, line=None, line_number=None, group=self.group)
-        return Ruling(allowed=rule.allow, line=rule.line, line_number=rule.number, group=self.group)
+        line = None if rule.line is None else rule.line.decode("utf-8", "replace")
+        if rule.cut:
+            line = f"{line} [read up to its first *: too many]"
+        return Ruling(allowed=rule.allow, line=line, line_number=rule.number, group=self.group)
 
     def _deciding(self, path: str) -> _Rule | None:
         if _NEEDS_SPELLING(path):
@@ -224,6 +218,8 @@ def _pattern(value: bytes) -> str:
     """A pattern in the one spelling; ``*``, and ``$`` at the end, keep their meaning."""
     text = value.decode("latin-1")
     body = text.removesuffix("$")
+    if not _LITERAL_NEEDS_SPELLING(body):
+        return text
     literal = "*".join(_one_spelling(part) for part in body.split("*"))
     return literal if body == text else f"{literal}$"
 
@@ -251,7 +247,7 @@ def parse(body: bytes, token: str) -> Rules:
     current: list[_Group] = []
     open_run = False  # between user-agent lines: the next one joins the group, a later one starts another
     sitemaps: dict[str, None] = {}
-    for line in _lines(body):
+    for number, line in read_lines(body):
         if line.kind == "s":
             if line.value:
                 sitemaps[line.value.decode("utf-8", "replace")] = None
@@ -261,18 +257,18 @@ def parse(body: bytes, token: str) -> Rules:
                 open_run = True
             group = _group_named(line.value, wanted, ours, everybody)
             if group is not None:
-                group.agents.append(line.text)
+                group.agents.append(line.text.decode("utf-8", "replace"))
                 if group not in current:
                     current.append(group)
         else:
             open_run = False
             for group in current:
-                group.lines.append(line)
+                group.lines.append((number, line))
     chosen = ours if ours.agents else everybody
     return Rules(
         _decisions(chosen.lines),
         group=", ".join(dict.fromkeys(chosen.agents)) or None,
-        crawl_delay=_longest_delay(chosen.lines),
+        crawl_delay=_longest_delay(line for _, line in chosen.lines),
         sitemaps=tuple(sitemaps),
     )
 
@@ -286,38 +282,23 @@ def _group_named(value: bytes, wanted: str, ours: _Group, everybody: _Group) -> 
     return ours if match and match[0].lower() == wanted else None
 
 
-def _lines(body: bytes) -> Iterator[_Line]:
-    """The lines we know, comments and white space removed."""
-    head = body[:MAX_ROBOTS_BYTES]
-    if len(body) >= MAX_ROBOTS_BYTES and body[MAX_ROBOTS_BYTES : MAX_ROBOTS_BYTES + 1] not in (b"\n", b"\r"):
-        head = head[: max(head.rfind(b"\n"), head.rfind(b"\r")) + 1]
-    bom = _BOM.match(head)
-    # Without its NULs, UTF-16 is read as well: all that matters in it is ASCII.
-    clean = head[bom.end() if bom else 0 :].replace(b"\0", b"")
-    for number, raw in enumerate(clean.splitlines(), 1):
-        line = raw[:_MAX_LINE].partition(b"#")[0].strip()
-        match = _LINE.fullmatch(line)
-        if match:
-            # The first letter tells the fields apart, however they are misspelt.
-            kind = chr(line[0]).lower()
-            value = (match[3] if match[2] is None else match[2]).strip()
-            yield _Line(number, kind, value, line.decode("utf-8", "replace"))
-
-
-def _decisions(lines: Iterable[_Line]) -> Iterator[tuple[str, _Rule]]:
-    for line in lines:
-        if line.kind not in "ad" or not line.value:
+def _decisions(lines: Iterable[tuple[int, Line]]) -> Iterator[tuple[str, _Rule]]:
+    said = set()
+    for number, line in lines:
+        # A line that was there before decides nothing that the first did not.
+        if line.kind not in "ad" or not line.value or line in said:
             continue
+        said.add(line)
         allow = line.kind == "a"
         pattern = _pattern(line.value)
-        yield pattern, _Rule(2 * len(pattern) + allow, allow, line.text, line.number)
+        yield pattern, _Rule(2 * len(pattern) + allow, allow, line.text, number)
         folder, slash, page = pattern.rpartition("/")
         if allow and slash and page.startswith("index.htm"):
             # As Google: who allows the index page allows its folder.
-            yield f"{folder}/$", _Rule(2 * len(folder) + 5, allow, line.text, line.number)
+            yield f"{folder}/$", _Rule(2 * len(folder) + 5, allow, line.text, number)
 
 
-def _longest_delay(lines: Iterable[_Line]) -> float | None:
+def _longest_delay(lines: Iterable[Line]) -> float | None:
     """Seconds: the longest that any line asks for, each read by protego as if it stood alone."""
     asked = dict.fromkeys(field for line in lines if (field := _pace_field(line)) is not None)
     if not asked:
@@ -331,7 +312,7 @@ def _longest_delay(lines: Iterable[_Line]) -> float | None:
     return max([*delays, *(rate.seconds / rate.requests for rate in rates)], default=None)
 
 
-def _pace_field(line: _Line) -> str | None:
+def _pace_field(line: Line) -> str | None:
     """A line about the pace, mended: numbers alone, as protego wants them."""
     if line.kind == "c" and (match := _DELAY.match(line.value)):
         return f"crawl-delay: {match[1].decode()}"

@@ -3,7 +3,6 @@
 import json
 import re
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +12,17 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from crawler.core import robots
-from crawler.core.model import Outcome
 from crawler.core.robots import (
     ALLOW_ALL,
     DENY_ALL,
-    MAX_ROBOTS_BYTES,
     MAX_STAR_BYTES,
     Ruling,
     parse,
     product_token,
 )
-from crawler.core.robots_record import (
-    KEPT,
-    STALE,
-    RobotsRecord,
-    Standing,
-    after_fetch,
-    effective,
-    needs_fetch,
-)
+from crawler.core.robots_lines import MAX_ROBOTS_BYTES
 
 US = "faircrawl"
-NOW = datetime(2026, 11, 21, 9, 12, tzinfo=UTC)
-ORIGIN = "https://example.org"
 GOOGLE = json.loads((Path(__file__).parent.parent / "corpus" / "google_robots.json").read_text())
 
 # RFC 9309 section 2.2.2 has unreserved characters decoded before comparing; Google compares them as they are.
@@ -615,182 +602,3 @@ def test_too_many_stars_are_read_on_the_side_of_the_site() -> None:
 def test_repeated_stars_are_counted_once() -> None:
     """The same pattern many times over spends the budget once."""
     assert everybody(*["Disallow: /*" + "x" * 1000] * 40).allows("/y")
-
-
-# What is remembered
-
-
-def fetched(
-    record: RobotsRecord | None, outcome: Outcome, status: int | None = None, body: bytes = b"", **more: Any
-) -> RobotsRecord:
-    """``after_fetch`` at NOW, unless told otherwise."""
-    facts = {"now": NOW, **more}
-    return after_fetch(ORIGIN, record, outcome=outcome, status=status, body=body, **facts)
-
-
-GOOD = fetched(None, Outcome.OK, 200, b"User-agent: *\nDisallow: /a\n")
-
-
-def test_good_answer_is_kept_a_day() -> None:
-    """Rules are kept for 24 hours."""
-    assert (
-        RobotsRecord(
-            origin=ORIGIN,
-            status=200,
-            body=b"User-agent: *\nDisallow: /a\n",
-            good_at=NOW,
-            fetched_at=NOW,
-            expires_at=NOW + KEPT,
-            failures=0,
-            detail="answered 200",
-        )
-        == GOOD
-    )
-    assert needs_fetch(None, NOW)
-    assert needs_fetch(RobotsRecord(ORIGIN), NOW)
-    assert not needs_fetch(GOOD, NOW + KEPT - timedelta(seconds=1))
-    assert needs_fetch(GOOD, NOW + KEPT)
-
-
-def test_good_answer_is_in_force() -> None:
-    """The rules are those of the body, and the reason names the day."""
-    standing = effective(GOOD, NOW, US)
-
-    assert standing.reason == "rules of 2026-11-21 09:12"
-    assert [standing.rules.allows(path) for path in ("/a", "/b")] == [False, True]
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 410, 451, 499])
-def test_4xx_allows_everything(status: int) -> None:
-    """No robots.txt, no rules (RFC 9309 section 2.3.1.3), for a day; older rules are forgotten."""
-    outcome = Outcome.GONE if status in {404, 410} else Outcome.HTTP_ERROR
-    record = fetched(GOOD, outcome, status)
-    standing = effective(record, NOW, US)
-
-    assert (record.body, record.expires_at, record.failures) == (b"", NOW + KEPT, 0)
-    assert standing.rules.digest == ALLOW_ALL.digest
-    assert standing.reason == f"no rules: robots.txt answered {status} on 2026-11-21 09:12"
-
-
-def test_too_many_redirects_allow_everything() -> None:
-    """More than five redirects may be taken as no robots.txt (RFC 9309 section 2.3.1.2)."""
-    standing = effective(fetched(None, Outcome.REDIRECT, 302), NOW, US)
-
-    assert standing.rules.allows("/a")
-    assert standing.reason == "no rules: robots.txt redirected too often on 2026-11-21 09:12"
-
-
-UNREACHABLE = [
-    (Outcome.HTTP_ERROR, 500),
-    (Outcome.HTTP_ERROR, 599),
-    (Outcome.HTTP_ERROR, 300),
-    (Outcome.THROTTLED, 429),
-    (Outcome.THROTTLED, 503),
-    (Outcome.HTTP_ERROR, 429),
-    (Outcome.TOO_LARGE, 200),
-    (Outcome.TOO_SLOW, 200),
-    (Outcome.NOT_MODIFIED, 304),
-    (Outcome.TIMEOUT, 404),
-    (Outcome.ADDRESS_REFUSED, None),
-    (Outcome.TYPE_REFUSED, 200),
-    (Outcome.DNS_ERROR, None),
-    (Outcome.CONNECT_ERROR, None),
-    (Outcome.TLS_ERROR, None),
-    (Outcome.PROTOCOL_ERROR, None),
-    (Outcome.DECODE_ERROR, 200),
-]
-
-
-@pytest.mark.parametrize(("outcome", "status"), UNREACHABLE)
-def test_unreachable_without_a_copy_forbids_everything(outcome: Outcome, status: int | None) -> None:
-    """No rules, no fetch."""
-    record = fetched(None, outcome, status)
-
-    assert effective(record, NOW, US).rules is DENY_ALL
-    assert (record.failures, record.expires_at) == (1, NOW + timedelta(minutes=10))
-
-
-@pytest.mark.parametrize(
-    ("outcome", "status"), [row for row in UNREACHABLE if row[0] != Outcome.NOT_MODIFIED]
-)
-def test_unreachable_leaves_the_last_copy_in_force_for_30_days(outcome: Outcome, status: int | None) -> None:
-    """A copy younger than 30 days stands in, and on the thirtieth day it does not."""
-    later = NOW + timedelta(days=2)
-    record = fetched(GOOD, outcome, status, now=later)
-
-    assert (record.body, record.good_at, record.fetched_at) == (GOOD.body, NOW, later)
-    assert not effective(record, NOW + STALE - timedelta(seconds=1), US).rules.allows("/a")
-    assert effective(record, NOW + STALE - timedelta(seconds=1), US).rules.allows("/b")
-    assert effective(record, NOW + STALE, US).rules is DENY_ALL
-
-
-def test_reasons_for_people() -> None:
-    """Every standing says why in a sentence."""
-    throttled = fetched(GOOD, Outcome.THROTTLED, 503)
-    lost = fetched(None, Outcome.DNS_ERROR, detail="no such name")
-    mute = fetched(None, Outcome.TIMEOUT)
-
-    assert effective(None, NOW, US) == Standing(
-        DENY_ALL, "robots.txt was not asked for yet: nothing is fetched before it is"
-    )
-    assert effective(RobotsRecord(ORIGIN), NOW, US) == effective(None, NOW, US)
-    assert (
-        effective(throttled, NOW, US).reason
-        == "rules of 2026-11-21 09:12; since then robots.txt answered 503"
-    )
-    assert effective(throttled, NOW + STALE, US).reason == (
-        "robots.txt answered 503 and no copy is younger than 30 days: "
-        "everything is disallowed until it answers"
-    )
-    assert effective(lost, NOW, US).reason.startswith(
-        "robots.txt could not be read (dns_error: no such name)"
-    )
-    assert effective(mute, NOW, US).reason.startswith("robots.txt could not be read (timeout) and")
-
-
-def test_not_modified_makes_the_copy_young_again() -> None:
-    """A 304 confirms the copy for another day."""
-    later = NOW + timedelta(days=20)
-    record = fetched(GOOD, Outcome.NOT_MODIFIED, 304, now=later)
-
-    assert (record.body, record.good_at, record.expires_at) == (GOOD.body, later, later + KEPT)
-
-
-def test_a_cut_body_counts() -> None:
-    """Of a robots.txt over the cap the first 500 KiB are kept, whoever cut it."""
-    body = b"User-agent: *\nDisallow: /a\n".ljust(MAX_ROBOTS_BYTES + 9, b"#")
-    cut = fetched(None, Outcome.TOO_LARGE, 200, body[:MAX_ROBOTS_BYTES])
-
-    assert cut == fetched(None, Outcome.OK, 200, body)
-    assert not effective(cut, NOW, US).rules.allows("/a")
-
-
-def test_back_off_doubles_up_to_a_day() -> None:
-    """Unreachable rules are asked for again after 10 minutes, doubling up to 24 hours."""
-    record = None
-    waits = []
-    for _ in range(12):
-        record = fetched(record, Outcome.HTTP_ERROR, 500)
-        assert record.expires_at is not None
-        waits.append((record.expires_at - NOW) // timedelta(minutes=1))
-
-    assert waits == [10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440, 1440, 1440]
-    assert fetched(record, Outcome.OK, 200).failures == 0
-
-
-@given(st.lists(st.tuples(st.sampled_from(Outcome), st.sampled_from([None, 200, 304, 404, 429, 500, 503]))))
-def test_no_history_lets_us_in_without_an_answer(history: list[tuple[Outcome, int | None]]) -> None:
-    """Whatever happened: allowed means the site said so within 30 days, and we ask again within one."""
-    record = None
-    now = NOW
-    said = None
-    for outcome, status in history:
-        now += timedelta(days=4)
-        record = fetched(record, outcome, status, now=now)
-        if record.failures == 0:
-            said = now
-        allowed = effective(record, now, US).rules.allows("/a")
-
-        assert allowed is (said is not None and now - said < STALE)
-        assert not needs_fetch(record, now)
-        assert needs_fetch(record, now + KEPT)
