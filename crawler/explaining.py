@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls
-from crawler.adapters.frontier import OVER_BUDGET
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.adapters.postgres import Database
 from crawler.core.model import Crawl, CrawlState, Outcome
 from crawler.core.politeness import Pace, pace
@@ -20,6 +20,7 @@ from crawler.core.robots import product_token
 from crawler.core.robots_record import RobotsRecord, effective, needs_fetch
 from crawler.core.scope import UNIT, KeySet, Scope, candidate_keys, scope_key
 from crawler.core.urls import domain_id, domain_of, origin_of, path_of, url_hash
+from crawler.endings import budget_words, meaning, patience_words
 from crawler.phrases import at, count, relative, span
 from crawler.settings import Settings
 
@@ -46,6 +47,7 @@ class Reasons:
     robots: Verdict
     domain: Verdict
     visits: Verdict
+    outcome: Verdict
     next: Verdict
 
 
@@ -63,7 +65,10 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
     record = None if origin is None else RobotsRecord(**origin)
     token = product_token(crawl.user_agent or settings.user_agent)
     fetches = await database.fetch("url_fetches", number, digest, crawl.crawl_id, MOST_VISITS)
-    stored = await database.value("domain_budget", number, crawl.crawl_id) or 0
+    budget = await database.row("domain_budget", number, crawl.crawl_id)
+    kept = await database.row("page_likeness", number, crawl.crawl_id, digest)
+    asked = row is not None and bool(fetches) and fetches[0]["outcome"] == row["outcome"]
+    status = fetches[0]["status"] if asked else None
     standing = await database.row("find_domain", number)
     scope = _scope(url, crawl, row, keys, [seed["url"] for seed in seeds])
     robots = _robots(url, record, token, now)
@@ -77,10 +82,11 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
         scope,
         robots,
         _domain(
-            domain, standing, _pace(crawl, standing, settings, delay), crawl.max_pages_per_domain, stored
+            domain, standing, _pace(crawl, standing, settings, delay), crawl.max_pages_per_domain, budget
         ),
         _visits(row, fetches, now),
-        _expected(crawl, scope, robots) if row is None else _next(crawl, row, now),
+        _outcome(row, status, kept),
+        _expected(crawl, scope, robots) if row is None else _next(crawl, row, status, now),
     )
 
 
@@ -175,17 +181,18 @@ def _pace(crawl: Crawl, row: Any, settings: Settings, robots_delay: float | None
     )
 
 
-def _domain(name: str, row: Any, pause: Pace, most: int | None, stored: int) -> Verdict:
+def _domain(name: str, row: Any, pause: Pace, most: int | None, budget: Any) -> Verdict:
     words = [f"{name} is left alone for {span(pause.delay)} after each answer ({pause.cause})"]
     facts: dict[str, Any] = {
         "name": name,
         "delay": pause.delay,
         "delay_cause": pause.cause,
         "slots": pause.slots,
-        "pages": stored,
+        "pages": 0,
     }
-    if most:
-        words.append(f"{stored:,} of at most {count(most, 'page')} of it are stored")
+    words += budget_words(budget, most)
+    if budget is not None:
+        facts |= {name: budget[name] for name in ("pages", "fresh", "alike", "room")}
     if row is not None:
         words += _standing(row)
         facts |= {
@@ -226,24 +233,32 @@ def _visits(row: Any, fetches: Sequence[Any], now: datetime) -> Verdict:
     facts: dict[str, Any] = own | {"fetches": told}
     lines = []
     if row is not None and row["outcome"] and not (fetches and fetches[0]["outcome"] == row["outcome"]):
-        lines.append(f"{_outcome(row['outcome'], None, row['detail'])}, without asking the site")
+        lines.append(f"{_ending(row['outcome'], None, row['detail'])}, without asking the site")
     for one in fetches:
-        ending = _outcome(one["outcome"], one["status"], one["detail"])
+        ending = _ending(one["outcome"], one["status"], one["detail"])
         lines.append(f"{at(one['at'], now)}: {ending} in {one['ms']:,} ms, {count(one['bytes'], 'byte')}")
     if row is not None and row["attempts"] > 1:
         lines.append(f"it has failed {count(row['attempts'], 'time')} in a row")
     return Verdict("\n".join(lines) or "none so far", facts)
 
 
-def _outcome(outcome: str, status: int | None, detail: str) -> str:
+def _ending(outcome: str, status: int | None, detail: str) -> str:
     return outcome + (f" {status}" if status is not None else "") + (f" ({detail})" if detail else "")
 
 
-def _next(crawl: Crawl, row: Any, now: datetime) -> Verdict:
+def _outcome(row: Any, status: int | None, kept: Any) -> Verdict:
+    """What its last outcome means."""
+    if row is None:
+        return Verdict("none, for it was never visited", {"alike": 0})
+    words = meaning(row["outcome"], status, row["detail"], kept)
+    return Verdict(words, {"alike": 0 if kept is None else kept["alike"]})
+
+
+def _next(crawl: Crawl, row: Any, status: int | None, now: datetime) -> Verdict:
     """When the next visit of a known URL is, and what it hangs on."""
     due = row["due_at"]
     if due is None:
-        return Verdict(f"never, {_final(row)}", {"next_at": None})
+        return Verdict(f"never, {_final(row, status)}", {"next_at": None})
     ready = max(due, row["ready_at"])
     facts = {"next_at": ready.isoformat() if row["blocked"] is None else None}
     if row["blocked"] is not None:
@@ -260,23 +275,28 @@ def _next(crawl: Crawl, row: Any, now: datetime) -> Verdict:
         return Verdict(f"{words}; then {_when(ready, now)}", {"next_at": None})
     if row["holder"] is not None and row["ready_at"] > now:
         return Verdict("now: its domain is queued or being visited", {"next_at": now.isoformat()})
-    why = "the domain rests until then" if row["ready_at"] > due else "as its last outcome demands"
-    return Verdict(_when(ready, now) + ("" if ready <= now else f", {why}"), facts)
+    tries = patience_words(row["outcome"], status, row["attempts"]) if row["outcome"] else ""
+    why = "the domain rests until then" if row["ready_at"] > due else ""
+    return Verdict(", ".join(filter(None, (_when(ready, now), ready > now and why, tries))), facts)
 
 
 def _when(ready: datetime, now: datetime) -> str:
     return "as soon as a worker is free" if ready <= now else at(ready, now)
 
 
-def _final(row: Any) -> str:
+def _final(row: Any, status: int | None) -> str:
     outcome = row["outcome"]
     if outcome == Outcome.ROBOTS_REFUSED:
         return "unless the rules of robots.txt change"
     if outcome == Outcome.SCOPE_REFUSED and row["detail"] == OVER_BUDGET:
         return "unless --max-pages-per-domain is raised"
+    if outcome == Outcome.SCOPE_REFUSED and row["detail"].startswith(SHRUNK):
+        return "unless another --max-pages-per-domain is set: that gives the domain 1,000 pages more"
     if outcome in {Outcome.OK, Outcome.NOT_MODIFIED, Outcome.REDIRECT}:
         return f"for it is {outcome} and the crawl has no refresh rule"
-    return f"for {outcome} is final" if outcome else "for it was given up"
+    if not outcome:
+        return "for it was given up"
+    return patience_words(outcome, status, row["attempts"]) or f"for {outcome} is final"
 
 
 def _expected(crawl: Crawl, scope: Verdict, robots: Verdict) -> Verdict:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from crawler.core.model import FoundLink, Outcome, Settlement, Visit
+from crawler.core.sessions import sessions_in
 from crawler.core.settlement import settle
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import canonical, domain_id, domain_of, url_hash
@@ -14,6 +15,8 @@ from crawler.recorder import Recorder
 
 MAX_HOPS: Final = 10
 """Redirects in a row."""
+SHOWN: Final = 40
+"""Characters of a session identifier in a detail."""
 
 
 class Ledger:
@@ -34,7 +37,10 @@ class Ledger:
             links = tuple(known.follow(seen.page.links, item.depth, (self._turn.domain_id, item.url_hash)))
         elif answer.outcome is Outcome.REDIRECT:
             redirect_url = canonical(answer.redirect_to or "", item.url)
-            links, detail = await self._redirect(item, known, redirect_url)
+            if redirect_url == item.url:
+                detail = _to_itself(answer.redirect_to or "")
+            else:
+                links, detail = await self._redirect(item, known, redirect_url)
         settlement = settle(
             answer.outcome,
             status=answer.status,
@@ -115,3 +121,10 @@ class Ledger:
             found_hash=item.url_hash,
         )
         return (link,), ""
+
+
+def _to_itself(location: str) -> str:
+    """Why a redirect leads nowhere: the site wants something carried along that we do not keep."""
+    if session := sessions_in(location):
+        return f"redirects to itself with a session identifier ({session[0][:SHOWN]}): it shows its pages only to who keeps one"
+    return "redirects to itself: it shows its pages only to who keeps cookies, or never"

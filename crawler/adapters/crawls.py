@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
-from crawler.adapters.frontier import OVER_BUDGET
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.adapters.postgres import Database, Record, columns
 from crawler.adapters.recording import record_links
 from crawler.adapters.touching import touch
@@ -126,7 +126,8 @@ class Crawls:
                 limits.max_pages_per_domain != crawl.max_pages_per_domain
             ):  # before the crawl's row: lock order
                 most = limits.max_pages_per_domain or 2**31 - 1
-                again = await session.fetch("reopen_budget", crawl.crawl_id, OVER_BUDGET, most)
+                again = await session.fetch("reopen_budget", crawl.crawl_id, OVER_BUDGET, SHRUNK, most)
+                await session.fetch("grant_room", crawl.crawl_id, most)
                 n = sum(row["n"] for row in again)
                 if n:
                     await session.fetch("record_counts", 0, *columns([(crawl.crawl_id, "", n, 0, 0),

@@ -18,6 +18,8 @@ from crawler.core import turns
 from crawler.core.moments import micros, moment
 
 OVER_BUDGET: Final = "the pages this crawl may store of the domain are used up (--max-pages-per-domain)"
+SHRUNK: Final = "most pages of the domain say the same: its budget shrank to "
+"""Before the number of pages."""
 LOST_FOR_GOOD: Final = 5
 """A turn lost more often than this goes to the dead letters."""
 
@@ -101,7 +103,9 @@ class Frontier:
         """Put back domains that were dispatched with nothing to do, due when something is."""
         await self.database.fetch("finish_full")
         async with self.database.transaction() as session:
-            closed = await session.fetch("close_over_budget", [d.domain_id for d in taken], OVER_BUDGET)
+            closed = await session.fetch(
+                "close_over_budget", [d.domain_id for d in taken], OVER_BUDGET, SHRUNK
+            )
             await _count(session, ((row["crawl_id"], row["previous"], "scope_refused") for row in closed))
             await self._put_back(session, taken)
 

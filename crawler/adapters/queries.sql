@@ -42,7 +42,8 @@ returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand
 
 -- name: turn_urls
 -- $1 dispatched domains, $2 most URLs of each. Fair between crawls: the n-th URL of each before the (n+1)-th of any.
--- A turn is sized by what the crawl's and the domain's budgets leave.
+-- A turn is sized by what the crawl's and the domain's budgets leave, and by the room that what its pages say has earned it (0004_traps;
+-- 1,000 for a domain of which nothing is stored).
 select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome
 from unnest($1::bigint[], $2::int[]) d(domain_id, most) cross join lateral (
   select u.* from crawls c
@@ -50,34 +51,43 @@ from unnest($1::bigint[], $2::int[]) d(domain_id, most) cross join lateral (
   cross join lateral (
     select u.*, row_number() over (order by u.due_at) as n from urls u
     where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
-    order by u.due_at limit greatest(0, least(d.most, c.max_pages - c.pages, c.max_pages_per_domain - coalesce(p.pages, 0)))) u
+    order by u.due_at limit greatest(0, least(d.most, c.max_pages - c.pages, c.max_pages_per_domain - coalesce(p.pages, 0),
+      coalesce(p.room, 1000)))) u
   where c.state = 'running'
   order by u.n, u.crawl_id limit d.most) u;
 
 -- name: close_over_budget
--- $1 domains that gave no URL although they were due: what is due of a crawl whose pages of this domain are used up is refused,
+-- $1 domains that gave no URL although they were due: what is due of a crawl whose pages of this domain are used up is refused ($2 why;
+-- $3 why, before the number of pages, when it is not the limit but the room: most pages say the same),
 -- or the domain would be dispatched again and again. `reopen_budget` arms it again when the limit is raised. What has a final outcome
 -- keeps it, and is only not looked at again. Locked in key order first: a late worker may be settling the same rows.
 with over as (
-  select u.domain_id, u.crawl_id, u.url_hash, u.outcome, u.open
+  select u.domain_id, u.crawl_id, u.url_hash, u.outcome, u.open,
+    case when p.pages >= c.max_pages_per_domain then $2 else $3 || p.pages || ' pages' end as why
   from domain_pages p join crawls c using (crawl_id) join urls u on u.domain_id = p.domain_id and u.crawl_id = p.crawl_id
-  where p.domain_id = any($1::bigint[]) and p.pages >= c.max_pages_per_domain and u.due_at is not null
+  where p.domain_id = any($1::bigint[]) and (p.pages >= c.max_pages_per_domain or p.room < 1) and u.due_at is not null
   order by 1, 2, 3 for no key update of u),
 closed as (
   update urls u set due_at = null, open = false, attempts = case when o.open then 0 else u.attempts end,
-    outcome = case when o.open then 'scope_refused' else u.outcome end, detail = case when o.open then $2 else u.detail end
+    outcome = case when o.open then 'scope_refused' else u.outcome end, detail = case when o.open then o.why else u.detail end
   from over o where u.domain_id = o.domain_id and u.crawl_id = o.crawl_id and u.url_hash = o.url_hash)
 select crawl_id, outcome as previous from over where open;
 
 -- name: reopen_budget
--- $1 crawl, $2 the detail of close_over_budget, $3 the new limit.
+-- $1 crawl, $2 and $3 the details of close_over_budget, $4 the new limit. Then grant_room: who was closed for want of room has some.
 with again as (
   update urls u set due_at = now(), open = true, outcome = null, detail = ''
-  where u.crawl_id = $1 and not u.open and u.outcome = 'scope_refused' and u.detail = $2
-    and coalesce((select pages from domain_pages p where p.domain_id = u.domain_id and p.crawl_id = $1), 0) < $3
+  where u.crawl_id = $1 and not u.open and u.outcome = 'scope_refused' and (u.detail = $2 or starts_with(u.detail, $3))
+    and coalesce((select pages from domain_pages p where p.domain_id = u.domain_id and p.crawl_id = $1), 0) < $4
   returning u.domain_id)
 select d.domain_id, d.name, now() as due_at, a.n from (select domain_id, count(*) as n from again group by 1) a
 join domains d using (domain_id);
+
+-- name: grant_room
+-- Step 3, last. $1 crawl, $2 the new limit: whoever sets it wants more of the domains that had no room left.
+update domain_pages p set granted = p.granted + 1000 - p.room
+from (select domain_id from domain_pages where crawl_id = $1 and room < 1 and pages < $2 order by 1 for no key update) x
+where p.domain_id = x.domain_id and p.crawl_id = $1;
 
 -- name: bury_urls
 -- $1 domain_id[], $2 crawl_id[], $3 url_hash[], $4 due_at as handed out, $5 why: URLs whose turn killed every worker.
@@ -139,11 +149,12 @@ returning d.domain_id, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as del
 
 -- name: claim
 -- A domain that is at rest, for one request outside a turn (a robots.txt that redirects to another domain): dispatch and accept
--- in one. $1 domain, $2 name, $3 worker, $4 lease. No row: it is held, or not ready; ask again.
+-- in one. $1 domain, $2 name, $3 worker, $4 lease. No row: it is held, or not ready; ask again. One that is merely queued was ready
+-- when it was dispatched: its message finds another number, and it is dispatched again.
 insert into domains as d (domain_id, name, holder, ready_at) values ($1, $2, $3, clock_timestamp() + $4::interval)
 on conflict (domain_id) do update
 set turn = d.turn + 2, holder = $3, ready_at = clock_timestamp() + $4::interval + greatest(d.delay, d.delay_by_hand)
-where d.ready_at <= clock_timestamp() and d.blocked is null
+where (d.ready_at <= clock_timestamp() or d.holder = 'queue') and d.blocked is null
 returning d.turn;
 
 -- name: renew
@@ -204,22 +215,24 @@ with done as (
 select crawl_id, previous, outcome, count(*) as n from done group by 1, 2, 3;
 
 -- name: record_pages
--- Step 3. Returns how many are stored for the first time, by domain and crawl: only those count against the budgets. Strictly newer
+-- Step 3. Returns how many are stored for the first time, by domain and crawl: only those count against the budgets. And how many of
+-- these say something new, and how many what another page of the domain said before: earlier (the statement does not see its own rows) or
+-- in this batch. Strictly newer
 -- visits replace older ones, so recording a batch a second time (the answer to COMMIT was lost) writes and counts nothing.
 -- A visit that kept no body (an error, a redirect) leaves no digest behind: the page is what the last visit says.
 with put as (
   insert into pages as p (domain_id, crawl_id, url_hash, first_at, fetched_at, changed_at, outcome, status, detail, address, protocol,
     request_headers, headers, directives, content_type, charset, title, language, redirect_to, etag, last_modified, length, digest,
-    text_digest)
+    text_digest, gist)
   select x.domain_id, x.crawl_id, x.url_hash, case when x.outcome = 'ok' then x.at end, x.at, case when x.outcome = 'ok' then x.at end,
     x.outcome, x.status, x.detail, x.address, x.protocol, x.request_headers::jsonb, x.headers::jsonb,
     string_to_array(x.directives, ','), x.content_type, x.charset, x.title, x.language, x.redirect_to, x.etag, x.last_modified,
-    x.length, x.digest, x.text_digest
+    x.length, x.digest, x.text_digest, x.gist
   from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::text[], $6::smallint[], $7::text[], $8::inet[], $9::text[],
               $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-              $19::text[], $20::int[], $21::bytea[], $22::bytea[])
+              $19::text[], $20::int[], $21::bytea[], $22::bytea[], $23::bigint[])
     as x(domain_id, crawl_id, url_hash, at, outcome, status, detail, address, protocol, request_headers, headers, directives,
-         content_type, charset, title, language, redirect_to, etag, last_modified, length, digest, text_digest)
+         content_type, charset, title, language, redirect_to, etag, last_modified, length, digest, text_digest, gist)
   order by 1, 2, 3
   on conflict (domain_id, crawl_id, url_hash) do update
     set first_at = coalesce(p.first_at, excluded.first_at), fetched_at = excluded.fetched_at,
@@ -228,10 +241,16 @@ with put as (
         protocol = excluded.protocol, request_headers = excluded.request_headers, headers = excluded.headers,
         directives = excluded.directives, content_type = excluded.content_type, charset = excluded.charset, title = excluded.title,
         language = excluded.language, redirect_to = excluded.redirect_to, etag = excluded.etag,
-        last_modified = excluded.last_modified, length = excluded.length, digest = excluded.digest, text_digest = excluded.text_digest
+        last_modified = excluded.last_modified, length = excluded.length, digest = excluded.digest, text_digest = excluded.text_digest,
+        gist = excluded.gist
     where p.fetched_at < excluded.fetched_at
-  returning domain_id, crawl_id, first_at = fetched_at as new)
-select domain_id, crawl_id, count(*) as n from put where new group by 1, 2;
+  returning domain_id, crawl_id, url_hash, gist, first_at = fetched_at as new),
+judged as (
+  select domain_id, crawl_id, gist, row_number() over (partition by domain_id, crawl_id, gist order by url_hash) > 1
+    or exists (select from pages q where q.domain_id = n.domain_id and q.crawl_id = n.crawl_id and q.gist = n.gist) as alike
+  from put n where new)
+select domain_id, crawl_id, count(*) as n, count(gist) filter (where not alike) as fresh, count(gist) filter (where alike) as alike
+from judged group by 1, 2;
 
 -- name: pages_stored
 -- Of these keys, which are stored already: asked under budget_left, when a batch does not fit into a budget.
@@ -252,9 +271,10 @@ select crawl_id, outcome, count(*) as n, sum(bytes)::bigint as bytes from put gr
 
 -- name: record_domain_pages
 -- Step 3, last: the budget of a domain within a crawl.
-insert into domain_pages as p (domain_id, crawl_id, pages)
-select * from unnest($1::bigint[], $2::int[], $3::int[]) x(domain_id, crawl_id, n) order by 1, 2
-on conflict (domain_id, crawl_id) do update set pages = p.pages + excluded.pages;
+insert into domain_pages as p (domain_id, crawl_id, pages, fresh, alike)
+select * from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::int[]) x(domain_id, crawl_id, n, fresh, alike) order by 1, 2
+on conflict (domain_id, crawl_id) do update
+set pages = p.pages + excluded.pages, fresh = p.fresh + excluded.fresh, alike = p.alike + excluded.alike;
 
 -- name: record_counts
 -- Step 4, first. Every worker has its slot.
@@ -346,26 +366,66 @@ where d.domain_id = x.domain_id and d.turn = x.turn and d.holder = 'queue'
 returning d.domain_id;
 
 -- name: release_claim
--- A claimed domain goes back with the pause it is owed; its URLs were not looked at, so its due_at stays.
-update domains set turn = turn + 1, holder = null, ready_at = clock_timestamp() + make_interval(secs => $3)
+-- A claimed domain goes back with the pause it is owed, which is never less than its own; its URLs were not looked at, so its due_at stays.
+update domains set turn = turn + 1, holder = null,
+  ready_at = clock_timestamp() + greatest(make_interval(secs => $3), delay, delay_by_hand)
 where domain_id = $1 and turn = $2 returning domain_id;
 
 -- name: robots_get
 select origin, status, body, good_at, fetched_at, expires_at, failures, detail from origins where domain_id = $1 and origin = $2;
 
 -- name: robots_put
-insert into origins (domain_id, origin, status, body, good_at, fetched_at, expires_at, failures, detail, sitemaps)
+-- $11 whether the wish for a new one (robots_wish) was there when it was asked for: one that came later is not fulfilled by this answer.
+insert into origins as o (domain_id, origin, status, body, good_at, fetched_at, expires_at, failures, detail, sitemaps)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 on conflict (domain_id, origin) do update
 set status = excluded.status, body = excluded.body, good_at = excluded.good_at, fetched_at = excluded.fetched_at,
-    expires_at = excluded.expires_at, failures = excluded.failures, detail = excluded.detail, sitemaps = excluded.sitemaps;
+    expires_at = case when o.expires_at = 'epoch' and not $11 then o.expires_at else excluded.expires_at end,
+    failures = excluded.failures, detail = excluded.detail, sitemaps = excluded.sitemaps
+returning o.expires_at;
 
 -- name: robots_rearm
--- The rules of an origin have changed: what they refused is due again. $1 domain, $2 origin. The caller holds the domain and
--- touches it in the same transaction.
-update urls set due_at = now(), open = true, attempts = 0
-where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/') and (due_at is null or due_at > now())
-returning crawl_id, due_at;
+-- Step 3. The rules of an origin have changed: what they refused is due again. $1 domain, $2 origin. The caller holds the domain and
+-- touches it in the same transaction. By crawl, for a domain may have a million of them.
+with refused as (
+  select domain_id, crawl_id, url_hash from urls
+  where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/') and (due_at is null or due_at > now())
+  order by 1, 2, 3 for no key update),
+again as (
+  update urls u set due_at = now(), open = true, attempts = 0
+  from refused r where u.domain_id = r.domain_id and u.crawl_id = r.crawl_id and u.url_hash = r.url_hash
+  returning u.crawl_id)
+select crawl_id, now() as due_at, count(*) as n from again group by 1;
+
+-- name: robots_wish
+-- $1 domain: its robots.txt are to be asked for now, by whoever holds it or can claim it; no copy of them is used before that.
+-- Who dies after this leaves only that: the next visit asks first.
+update origins set expires_at = 'epoch' where domain_id = $1;
+
+-- name: robots_wished
+-- $1 domains: what robots_wish left of them, with the pause they are given and how the youngest crawl of the domain names itself.
+select d.domain_id, d.name, extract(epoch from greatest(d.delay, d.delay_by_hand))::float8 as delay, o.origins, c.user_agent
+from domains d
+cross join lateral (
+  select array_agg(origin order by origin) as origins from origins where domain_id = d.domain_id and expires_at = 'epoch') o
+left join lateral (
+  select c.user_agent from crawls c where c.state = 'running' and exists (
+    select from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id)
+  order by c.crawl_id desc limit 1) c on true
+where d.domain_id = any($1::bigint[]) and d.blocked is null and o.origins is not null;
+
+-- name: robots_all
+-- $1 domain.
+select origin, status, body, good_at, fetched_at, expires_at, failures, detail from origins where domain_id = $1 order by origin;
+
+-- name: robots_refused
+-- $1 domain, $2 origin: how many URLs its rules refuse.
+select count(*) from urls where domain_id = $1 and outcome = 'robots_refused' and starts_with(url, $2 || '/');
+
+-- name: robots_urls
+-- $1 domain, $2 origin, $3 most: known URLs, to tell what rules mean for them.
+select u.url, c.user_agent from urls u join crawls c using (crawl_id)
+where u.domain_id = $1 and starts_with(u.url, $2 || '/') limit $3;
 
 -- name: crawl_versions
 select crawl_id, version from crawls where crawl_id = any($1::int[]);
@@ -599,8 +659,14 @@ select *, extract(epoch from greatest(delay, delay_by_hand))::float8 as delay_se
 select url from urls where domain_id = $1 and crawl_id = $2 and seed order by url_hash limit $3;
 
 -- name: domain_budget
--- $1 domain, $2 crawl: stored pages, as the budget counts them.
-select pages from domain_pages where domain_id = $1 and crawl_id = $2;
+-- $1 domain, $2 crawl: stored pages, as the budgets count them.
+select pages, fresh, alike, granted, room from domain_pages where domain_id = $1 and crawl_id = $2;
+
+-- name: page_likeness
+-- $1 domain, $2 crawl, $3 URL: what was kept of the page, and how many others of the domain say the same.
+select p.status, p.title, p.text_digest, (select count(*) from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
+  and q.gist = p.gist and q.url_hash <> p.url_hash) as alike
+from pages p where p.domain_id = $1 and p.crawl_id = $2 and p.url_hash = $3;
 
 -- name: url_fetches
 select at, outcome, status, bytes, ms, detail from fetches

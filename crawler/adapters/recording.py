@@ -5,6 +5,7 @@
 1. Recording a batch twice writes and counts nothing the second time (the answer to COMMIT may be lost).
 2. No crawl stores more than its max_pages: what does not fit is left out whole, its URL stays as it was.
 3. A released domain becomes due exactly when the earliest of its URLs is.
+4. A page counts once for what its domain may store, by whether it says what another has said before.
 """
 
 import json
@@ -123,13 +124,10 @@ class Recording:
                 newest[visit.domain_id, visit.crawl_id, visit.url_hash] = visit
         if not newest:
             return {}
-        rows = await session.fetch("record_pages", *columns(map(_page_row, newest.values()), 22))
-        new = {(row["domain_id"], row["crawl_id"]): row["n"] for row in rows}
-        if new:
-            await session.fetch(
-                "record_domain_pages", *columns(((d, c, n) for (d, c), n in sorted(new.items())), 3)
-            )
-        return new
+        rows = await session.fetch("record_pages", *columns(map(_page_row, newest.values()), 23))
+        if rows:
+            await session.fetch("record_domain_pages", *columns(map(tuple, rows), 5))
+        return {(row["domain_id"], row["crawl_id"]): row["n"] for row in rows}
 
     async def _fetches(self, session: Session, visits: Sequence[Visit], counts: "_Counts") -> None:
         rows: list[tuple[object, ...]] = []
@@ -287,7 +285,7 @@ def _page_row(visit: Visit) -> tuple[object, ...]:
         ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
         page.title if page else None, page.language if page else None, visit.redirect_url,
         _header(answer.header("etag")), _header(answer.header("last-modified")),
-        len(answer.body) if kept else None, visit.digest, page.text_digest if page else None,
+        len(answer.body) if kept else None, visit.digest, page.text_digest if page else None, page.gist if page else None,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """`crawl why`: everything that decides about a URL."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -16,12 +17,14 @@ from crawler.cli.looking import (
 )
 from crawler.cli.options import database_options, settings_from
 from crawler.core.model import Crawl
+from crawler.core.sessions import sessions_in
 from crawler.core.urls import canonical_or_error, domain_id, domain_of, origin_of, url_hash
 from crawler.explaining import Reasons, reasons
 from crawler.opening import opened_to_look
+from crawler.phrases import seen
 from crawler.settings import Settings
 
-PARTS = ("known", "scope", "robots", "domain", "visits", "next")
+PARTS = ("known", "scope", "robots", "domain", "visits", "outcome", "next")
 
 
 @click.command("why")
@@ -42,10 +45,13 @@ def command(ctx: click.Context, /, *, url: str, crawl: str | None, as_json: bool
       crawl why https://example.com/ --crawl example.com --json
     """  # noqa: D301  # \b tells click to keep the lines
     wanted = canonical_or_error(url)
-    return run(_why(settings_from(ctx).settings, wanted, crawl, as_json=as_json))
+    dropped = sessions_in(url.partition("#")[0])
+    return run(_why(settings_from(ctx).settings, wanted, crawl, dropped, as_json=as_json))
 
 
-async def _why(settings: Settings, url: str, name: str | None, *, as_json: bool) -> None:
+async def _why(
+    settings: Settings, url: str, name: str | None, dropped: Sequence[str], *, as_json: bool
+) -> None:
     async with opened_to_look(settings) as place:
         if place is None:
             raise NothingYetError
@@ -55,6 +61,7 @@ async def _why(settings: Settings, url: str, name: str | None, *, as_json: bool)
         print_json(
             {
                 "url": url,
+                "dropped": dropped,
                 "domain": domain_of(url),
                 "origin": origin_of(url),
                 "known": any(one.known.facts["known"] for one in told),
@@ -63,6 +70,11 @@ async def _why(settings: Settings, url: str, name: str | None, *, as_json: bool)
         )
         return
     print_heading(url)
+    if dropped:
+        named = seen(" and ".join(dropped))
+        click.echo(
+            f"Without {named}: a session identifier, by which one page has many names, is no part of a URL."
+        )
     for one in told:
         click.echo()
         _print(one)

@@ -168,6 +168,8 @@ class Page:
     """Canonical, unique, in document order, without those marked nofollow; at most 5,000."""
     text_digest: bytes | None = None
     """128-bit BLAKE2b of the visible text (white space folded), None for what has none."""
+    gist: int | None = None
+    """What it says, but for digits and its own address (`crawler.core.gist`); None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

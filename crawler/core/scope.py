@@ -21,16 +21,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 from crawler.core.errors import UsageError
 from crawler.core.model import Crawl, ScopeKind
+from crawler.core.traps import trap
 from crawler.core.urls import domain_id, domain_of, host_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
-
-MAX_SEGMENTS: Final = 50
-"""Deeper paths are made by a machine that knows no end (Heritrix: 20)."""
-
-REPEATS: Final = 3
-"""So many times in a row, a segment or a cycle of segments is a trap: ``/a/a/a``, ``/a/b/a/b/a/b``."""
 
 _ANY_KEY: Final = 0
 
@@ -164,7 +159,7 @@ class Scope:
             return None
         if self.include and not any(pattern.search(url) for pattern in self.include):
             return "matches no --include"
-        return _trap(url)
+        return trap(url)
 
 
 def _keys(kind: ScopeKind, unit: str) -> "Iterator[int]":
@@ -203,27 +198,3 @@ def _compiled(option: str, text: str) -> re.Pattern[str]:
     except (OverflowError, RecursionError) as error:
         problem = str(error)
     raise UsageError(f"{option} {text!r} is not a regular expression: {problem}")
-
-
-def _trap(url: str) -> str | None:
-    """The marks of a site without end in the path of a URL. What stands in the query is not looked at."""
-    if url.count("/") < REPEATS + 2:  # two in "//" and one before each segment
-        return None
-    path = url[url.index("/", 8) + 1 :].partition("?")[0].removesuffix("/")
-    segments = path.split("/")
-    if len(segments) > MAX_SEGMENTS:
-        return f"path deeper than {MAX_SEGMENTS} segments"
-    if len(segments) - len(set(segments)) >= REPEATS - 1 and _repeats(segments):
-        return "a path segment repeats: trap"
-    return None
-
-
-def _repeats(segments: list[str]) -> bool:
-    """Whether a run of segments follows itself often enough, whatever its length."""
-    for size in range(1, len(segments) // REPEATS + 1):
-        run = 0  # how many segments in a row equal the one `size` places on
-        for here, there in zip(segments, segments[size:], strict=False):
-            run = run + 1 if here == there else 0
-            if run == size * (REPEATS - 1):
-                return True
-    return False

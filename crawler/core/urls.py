@@ -4,7 +4,7 @@
                                             │
                  url_hash  origin_of  host_of  domain_of  path_of     read it by slicing, never parse again
 
-1. A canonical URL is the WHATWG URL Standard's ``href`` without fragment and credentials,
+1. A canonical URL is the WHATWG URL Standard's ``href`` without fragment, credentials and session identifiers,
    of http or https, at most 2,048 bytes, ASCII.
 2. ``canonical(canonical(x)) == canonical(x)``.
 3. `canonical` never raises: what a page wrote is data.
@@ -26,9 +26,15 @@ from publicsuffixlist import PublicSuffixList
 
 from crawler.core.addresses import literal
 from crawler.core.errors import UrlError
+from crawler.core.sessions import SHORT_QUERY, may_hold_session, without_session
 
 MAX_URL_BYTES: Final = 2048
 """Of the canonical form. BUbiNG's limit; what is longer is a trap or a tracker, seldom a page."""
+
+MAX_HOST: Final = 1024
+"""Characters of credentials, host and port as they are written. A name has 253 at most (RFC 1035); percent-encoded three times that."""
+
+_HOST: Final = re.compile(r"[\0-\x20]*+(?:[A-Za-z][A-Za-z0-9+.-]*+:|(?=[/\\]{2}))[/\\]*+([^/\\?#]*+)")
 
 _SCHEMES: Final = ("http://", "https://")
 
@@ -47,6 +53,8 @@ def canonical(url: str, base: str | None = None) -> str | None:
         url: As a page, a header or a person wrote it. Relative if there is a base.
         base: The absolute URL of the page it was found on. If it is no URL, nothing on it is.
     """
+    if len(url) > MAX_HOST and (host := _HOST.match(url)) is not None and len(host[1]) > MAX_HOST:
+        return None  # Ada takes 10 us for each of its letters
     text = _utf8(url)
     if base is None:
         parsed = _parse(text, len(text))
@@ -64,6 +72,14 @@ def canonical(url: str, base: str | None = None) -> str | None:
         href = href[: href.index("#")]
     if "@" in href:
         href = _without_credentials(href)
+    if (
+        "/(" in href
+        or (";" in href and ";jsess" in href.lower())
+        or ("?" in href and len(href) - href.index("?") > SHORT_QUERY and may_hold_session(href))
+    ):
+        bare = without_session(href)
+        if bare is not href:
+            return canonical(bare)  # /x/..;jsessionid=1/ is another path now
     return href if len(href) <= MAX_URL_BYTES else None
 
 

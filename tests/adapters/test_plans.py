@@ -35,11 +35,11 @@ insert into messages (queue, body, consumer)
 WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     "dispatch turn_urls close_over_budget bury_urls give_back next_due accept claim renew record_bodies record_links record_settle"
     " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
-    " robots_get robots_put robots_rearm record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
+    " robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
 ).split()
 OTHERS: Final = (
     "rearm_seeds", "record_links", "touch", "seeds_stored", "seeds_failed", "rearm_domains", "erase_domains",
-    "erase_fetches", "domains_drop", "domain_crawls", "crawl_seed_domains",
+    "erase_fetches", "domains_drop", "page_likeness", "domain_crawls", "crawl_seed_domains",
 )  # fmt: skip
 LOOKED_UP: Final = ("crawl_busy", "finish")
 HUGE: Final = r"(urls|pages|fetches|domains|origins|bodies)(_\w+)?"

@@ -301,6 +301,7 @@ async def test_give_back(heart: Frontiers) -> None:
 async def test_claim(heart: Frontiers) -> None:
     """A domain at rest can be claimed, one that is held cannot; a claim keeps dispatch away until it is let go."""
     await heart.crawl(A)
+    await heart.database.script("update domains set delay = '0 s'")
     number = domain_id("a.example")
     turn = await heart.frontier.claim(number, "a.example", "w", 30)
     assert turn
@@ -312,6 +313,32 @@ async def test_claim(heart: Frontiers) -> None:
     assert again is None
     assert meanwhile == {}
     assert afterwards["a.example"][1][0].url == A
+
+
+async def test_claim_keeps_the_pause(heart: Frontiers) -> None:
+    """After a claim a domain rests for its own pause, if that is longer than what is owed by who claimed it."""
+    await heart.crawl(A)
+    await heart.database.script("update domains set delay = '7 s'")
+    turn = await heart.frontier.claim(domain_id("a.example"), "a.example", "w", 30)
+    assert turn
+    await heart.frontier.release_claim(domain_id("a.example"), turn, 1)
+    domain = await heart.domain("a.example")
+
+    assert 6 < (domain["ready_at"] - domain["now"]).total_seconds() <= 7
+
+
+async def test_claim_of_what_is_queued(heart: Frontiers) -> None:
+    """A domain that is merely queued can be claimed; its message is void then, and it is dispatched again after the claim."""
+    await heart.crawl(A)
+    await heart.database.script("update domains set delay = '0 s'")
+    queued, _ = (await heart.take())["a.example"]
+    turn = await heart.frontier.claim(domain_id("a.example"), "a.example", "w", 30)
+    late = await heart.accept("a.example", queued)
+    assert turn
+    await heart.frontier.release_claim(domain_id("a.example"), turn, 0)
+
+    assert late is None
+    assert (await heart.take())["a.example"][1][0].url == A
 
 
 async def test_pause_from_the_end(heart: Frontiers) -> None:

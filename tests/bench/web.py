@@ -164,9 +164,12 @@ def _page(host: str, path: str, port: int, links: int) -> bytes:
             url = url_of(dice % domains, domains, each, port, (dice >> 7) % each)
             lines.append(f'<li><a href="{url}">{n}</a></li>')
     title = f"{host}{path}"
+    own = "".join(
+        chr(97 + int(digit)) for digit in str(zlib.crc32(title.encode()))
+    )  # no trap: each says something new
     return (
         f"<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title></head>"
-        f"<body><h1>{title}</h1><p>{WORDS}</p><ul>{''.join(lines)}</ul></body></html>"
+        f"<body><h1>{title}</h1><p>{own} {WORDS}</p><ul>{''.join(lines)}</ul></body></html>"
     ).encode()
 
 

@@ -1,6 +1,7 @@
 """URLs: one spelling for each, and what can be read off it."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -325,3 +326,22 @@ def test_typed_url_law(text: str) -> None:
 
     assert str(caught.value).isprintable()
     assert len(str(caught.value).encode()) < 2_000
+
+
+@pytest.mark.parametrize("start", ["http://", "https:", " \tHTTP:\\\\", "//", "\\/"])
+def test_an_absurd_host_is_no_url(start: str) -> None:
+    """A host of thousands of letters, which would take the parser a tenth of a second, is refused unread."""
+    began = time.process_time()
+    found = canonical(start + "\u6f22" * 6000 + "/", "http://a.test/")
+
+    assert found is None
+    assert time.process_time() - began < 0.02
+
+
+@pytest.mark.parametrize("path", ["/" + "x" * 1500, "x" * 1500, "?" + "x" * 1500])
+def test_a_long_path_is_no_long_host(path: str) -> None:
+    """What is long and no host is read as ever."""
+    found = canonical(path, "http://a.test/")
+
+    assert found is not None
+    assert found.startswith("http://a.test/")

@@ -290,7 +290,7 @@ def test_why_tells_people_everything(crawl: Crawler) -> None:
     told = crawl("why", f"{crawl.site}gone").stdout
 
     assert [line.split()[0] for line in told.splitlines() if line.startswith("  ")] == [
-        "known", "scope", "robots", "domain", "visits", "next"
+        "known", "scope", "robots", "domain", "visits", "outcome", "next"
     ]  # fmt: skip
     assert "gone 404" in told
 
