@@ -1,10 +1,11 @@
 """Whether this machine will do: its disk, descriptors, memory and name servers. Measured here, judged by plain functions."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from crawler.adapters.hosts import system_servers
 from crawler.core.errors import FaircrawlError
 from crawler.findings import Finding, Level
 from crawler.guards import connections_within
+from crawler.memory import left_in_groups, share_of
 from crawler.opening import has_cluster
 from crawler.phrases import size
 from crawler.settings import Settings
@@ -32,7 +34,7 @@ async def machine(settings: Settings) -> list[Finding]:
     return [
         *await _name_servers(settings),
         descriptors(settings, _hard_limit()),
-        memory(settings, _free_memory()),
+        *memory(settings, _free_memory(), share_of(settings.max_memory, 1)),
     ]
 
 
@@ -57,9 +59,27 @@ def descriptors(settings: Settings, hard: int) -> Finding:
     return Finding("descriptors", Level.WARNING, text)
 
 
-def memory(settings: Settings, free: int | None) -> Finding:
-    """Is there memory for the domains at once? *free*: bytes; None: unknown."""
+def memory(settings: Settings, free: int | None, limit: int | None) -> list[Finding]:
+    """Is there memory for the domains at once? *free*: bytes; *limit*: of all our processes; None: unknown."""
     wanted = settings.processes * (A_PROCESS + A_DOMAIN * settings.domains_at_once)
+    found = [_room_for(wanted, free)]
+    if limit is None:
+        return [
+            *found,
+            Finding("memory", Level.NOTE, "this system tells no limit: give CRAWL_MAX_MEMORY one"),
+        ]
+    text = f"new turns wait above {size(limit)}"
+    if limit >= wanted:
+        return [*found, Finding("memory", Level.OK, text)]
+    return [
+        *found,
+        Finding(
+            "memory", Level.WARNING, f"{text}, and about {size(wanted)} are wanted: raise CRAWL_MAX_MEMORY"
+        ),
+    ]
+
+
+def _room_for(wanted: int, free: int | None) -> Finding:
     if free is None:
         return Finding("memory", Level.NOTE, f"about {size(wanted)} are wanted; what is free is unknown")
     if free >= wanted:
@@ -156,21 +176,11 @@ def _hard_limit() -> int:
 
 def _free_memory() -> int | None:
     """Bytes that the machine, or the container if that is less, has left; None: this system does not tell."""
-    lines = _lines(Path("/proc/meminfo"))
-    left = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    groups = Path("/sys/fs/cgroup")
-    for most, used in (
-        (groups / "memory.max", groups / "memory.current"),
-        (groups / "memory/memory.limit_in_bytes", groups / "memory/memory.usage_in_bytes"),
-    ):
-        numbers = [line for file in (most, used) for line in _lines(file)[:1]]
-        if len(numbers) == 2 and all(map(str.isdecimal, numbers)):  # noqa: PLR2004 - both; "max" is no number
-            left.append(int(numbers[0]) - int(numbers[1]))
-    return min(left, default=None)
+    return min([*left_in_groups(), *_free_of_machine()], default=None)
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text("ascii", "replace").splitlines()
-    except OSError:
-        return []
+def _free_of_machine() -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text("ascii", "replace").splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024

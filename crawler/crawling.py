@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls, Wish
+from crawler.alerts import Alerts
 from crawler.attending import Attendance
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from crawler.core.model import Crawl, CrawlState
 from crawler.core.scope import scope_key
+from crawler.enduring import AWAY
 from crawler.opening import Opened, Revive
 from crawler.processes import at_work
 from crawler.progress import Progress, waits_for
 from crawler.seeds import links
 from crawler.settings import Settings
-from crawler.worker import AWAY
 
 SEEDS_AT_ONCE: Final = 1000
 LOOK: Final = 0.2
@@ -62,6 +63,7 @@ async def crawl(
     stop: asyncio.Event,
     hurry: asyncio.Event,
     tell: Callable[[Progress, Sequence[Any]], None],
+    alerts: Alerts | None = None,
 ) -> Summary:
     """Make or resume the crawl, and work until it has nothing left to do.
 
@@ -75,7 +77,16 @@ async def crawl(
     await attendance.take_up(found, is_new=is_new)
     try:
         return await _attended(
-            settings, opened, crawls, found, seeds, is_new=is_new, stop=stop, hurry=hurry, tell=tell
+            settings,
+            opened,
+            crawls,
+            found,
+            seeds,
+            is_new=is_new,
+            stop=stop,
+            hurry=hurry,
+            tell=tell,
+            alerts=alerts,
         )
     finally:
         with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):  # then the next run does it
@@ -93,6 +104,7 @@ async def _attended(
     stop: asyncio.Event,
     hurry: asyncio.Event,
     tell: Callable[[Progress, Sequence[Any]], None],
+    alerts: Alerts | None,
 ) -> Summary:
     new_seeds = 0
     for start in range(0, len(seeds), SEEDS_AT_ONCE):
@@ -104,7 +116,7 @@ async def _attended(
     began, last = time.time(), Progress()
     before = _done(await crawls.totals(found.crawl_id))
     if await crawls.busy(found.crawl_id, settings.run_patience):
-        async with at_work(settings, opened.dsn, hurry) as progress:
+        async with at_work(settings, opened.dsn, hurry, alerts=alerts) as progress:
             await _until_done(
                 crawls,
                 found.crawl_id,

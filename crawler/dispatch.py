@@ -19,6 +19,7 @@ from typing import Any, Final
 import structlog
 
 from crawler.adapters.frontier import LOST_FOR_GOOD, Dispatched, Frontier
+from crawler.alerts import Alerts, Trouble
 from crawler.core import turns
 from crawler.core.errors import DatabaseBusyError, DatabaseError
 from crawler.ports import Queue
@@ -54,8 +55,16 @@ class Dispatcher:
     """Puts turns on the queue, whenever there is something to put there."""
 
     def __init__(
-        self, frontier: Frontier, queue: Queue, *, queue_lease: float, sizes: TurnSizes, dispatcher: str = ""
+        self,
+        frontier: Frontier,
+        queue: Queue,
+        *,
+        queue_lease: float,
+        sizes: TurnSizes,
+        dispatcher: str = "",
+        alerts: Alerts | None = None,
     ) -> None:
+        self._alerts = alerts or Alerts()
         self._dispatcher = dispatcher
         self._frontier = frontier
         self._queue = queue
@@ -142,6 +151,7 @@ class Dispatcher:
             await self._queue.bury([body(t) for t in deadly], why)
             for t in deadly:
                 log.error("turn.buried", domain=t.domain, lost=t.lost)
+                self._alerts.critical(Trouble.DEAD_LETTER, why, domain=t.domain)
             await self._frontier.bury(
                 deadly,
                 [(t.domain_id, u) for t in deadly for u in urls[t.domain_id]],

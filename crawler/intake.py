@@ -8,6 +8,7 @@
 2. Who is accepted where an address has a limit was counted with everybody else there, whichever worker has them: so a domain that
    was never visited has its address looked up first (its visit would look it up anyway).
 3. Withdrawing gives all back that was not accepted.
+4. While there is no room (memory is short), nothing is accepted; what has waited here for long goes back, for others to take.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from crawler.adapters.frontier import Accepted, Frontier, Offer
+from crawler.alerts import Alerts, Trouble
 from crawler.core import turns
 from crawler.core.crowds import CrowdLimits
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, MessageError
@@ -35,10 +37,22 @@ LookUp: TypeAlias = Callable[[str], Awaitable[str | None]]
 """The address of a host, or None: it has none."""
 
 
+HOLD: Final = 30.0
+"""Seconds for which a turn waits here for room before it goes back: others may have some."""
+LOOK: Final = 0.25
+"""Seconds between looks for room, of which nobody tells us."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Waiting:
     turn: turns.Turn
     delivery: Delivery
+    since: float
+    """By `time.monotonic`."""
+
+
+def _plenty() -> None:
+    """Room for all."""
 
 
 class Intake:
@@ -54,6 +68,9 @@ class Intake:
         look_up: LookUp | None,
         begin: Begin,
         tasks: asyncio.TaskGroup,
+        room: Callable[[], int | None] = _plenty,
+        hold: float = HOLD,
+        alerts: Alerts | None = None,
     ) -> None:
         self._frontier = frontier
         self._worker_id = worker_id
@@ -62,6 +79,9 @@ class Intake:
         self._look_up = look_up
         self._begin = begin
         self._tasks = tasks
+        self._room = room
+        self._hold = hold
+        self._alerts = alerts or Alerts()
         self._waiting: list[tuple[_Waiting, str | None]] = []
         self._looking: dict[asyncio.Task[None], _Waiting] = {}
         self._something = asyncio.Event()
@@ -74,14 +94,24 @@ class Intake:
         try:
             turn = turns.decode(delivery.body)
         except MessageError as error:
+            # Anybody who may write to the broker may have written it.
             log.error("message.buried", reason=str(error))  # noqa: TRY400 - what it is stands in the reason
             delivery.dead(str(error))
+            self._alerts.critical(Trouble.DEAD_LETTER, str(error))
             return
-        one = _Waiting(turn, delivery)
+        one = _Waiting(turn, delivery, time.monotonic())
         if turn.address is not None or self._look_up is None or not turn.urls:
             self._wait(one, turn.address)
             return
-        task = self._tasks.create_task(self._find_address(one, self._look_up))
+        try:
+            host = host_of(turn.urls[0].url)
+        except (
+            ValueError,
+            IndexError,
+        ):  # no URL of ours: the visit will find so too, and cost its turn instead of us
+            self._wait(one, None)
+            return
+        task = self._tasks.create_task(self._find_address(one, host, self._look_up))
         self._looking[task] = one
         task.add_done_callback(partial(self._looking.pop))
 
@@ -89,8 +119,15 @@ class Intake:
         """Accept what waits, for ever. *accepted* hears which domains it was, and when (`time.monotonic`) that was asked for."""
         while True:
             await self._something.wait()
-            self._something.clear()
-            batch, self._waiting = self._waiting, []
+            room = self._room()
+            if room is not None and room <= 0:
+                await self._give_back_old()
+                await asyncio.sleep(LOOK)
+                continue
+            most = len(self._waiting) if room is None else room
+            batch, self._waiting = self._waiting[:most], self._waiting[most:]
+            if not self._waiting:
+                self._something.clear()
             began, asked = boottime(), time.monotonic()
             try:
                 states = await self._frontier.accept(
@@ -123,12 +160,21 @@ class Intake:
         for one in left:  # its number is old now: nobody needs the message any more
             one.delivery.ack()
 
+    async def _give_back_old(self) -> None:
+        old = [one for one, _ in self._waiting if time.monotonic() - one.since >= self._hold]
+        if old:
+            # First: should it fail, they still wait here.
+            await self._frontier.give_back([(one.turn.domain_id, one.turn.turn) for one in old])
+            self._waiting = [(one, address) for one, address in self._waiting if one not in old]
+            for one in old:
+                one.delivery.ack()
+
     def _offer(self, turn: turns.Turn, address: str | None) -> Offer:
         most = 0 if address is None else self._limits.most(address)
         return Offer(turn.domain_id, turn.turn, address, most)
 
-    async def _find_address(self, one: _Waiting, look_up: LookUp) -> None:
-        address = await look_up(host_of(one.turn.urls[0].url))
+    async def _find_address(self, one: _Waiting, host: str, look_up: LookUp) -> None:
+        address = await look_up(host)
         self._wait(one, address)
 
     def _wait(self, one: _Waiting, address: str | None) -> None:

@@ -14,6 +14,7 @@ import resource
 import signal
 import struct
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -54,6 +55,8 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     """Whether the body, packed, follows."""
     last: bool
     """Whether the process ends now."""
+    cpu_seconds: float
+    """Spent on this body."""
     fault: str = ""
     """An exception that should not have come."""
 
@@ -87,7 +90,7 @@ def _answer(sink: BinaryIO, task: Task, body: bytes) -> bool:
         parser=task.parser,
         types=frozenset(task.types),
     )
-    parsed, fault = None, ""
+    parsed, fault, began = None, "", time.process_time()
     try:
         parsed = parse(job)
     except (UnreadableError, MemoryError, RecursionError):
@@ -102,6 +105,7 @@ def _answer(sink: BinaryIO, task: Task, body: bytes) -> bool:
             b"" if parsed is None else parsed.digest,
             parsed is not None and parsed.compressed is not None,
             last,
+            time.process_time() - began,
             fault,
         )
     )

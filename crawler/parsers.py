@@ -87,6 +87,8 @@ class Parsers:
         self._room_for_huge = asyncio.Semaphore(1)
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
+        self.cpu_seconds = 0.0
+        """Spent on what was read."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {len(self._busy)} busy, {len(self._idle)} idle of {self._most}>"
@@ -133,6 +135,7 @@ class Parsers:
             raise
         finally:
             self._busy.discard(process)
+        self.cpu_seconds += reply.cpu_seconds
         if reply.last:
             await process.kill()
         else:

@@ -15,21 +15,24 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 import uvloop
 
 from crawler.adapters.postgres import Database
+from crawler.alerts import Alerts, alerting
 from crawler.core.errors import FaircrawlError, leaves
+from crawler.enduring import AWAY
 from crawler.progress import Progress, together
 from crawler.queues import opened_queue, reach_queue
 from crawler.settings import Settings
 from crawler.telemetry import configure
-from crawler.worker import AWAY, Worker
+from crawler.worker import Worker
 
 POOL: Final = 6
 """Connections of a worker to the database, besides those that listen."""
@@ -40,35 +43,49 @@ SHORT_LIVES: Final = 5
 
 
 @contextlib.asynccontextmanager
-async def open_worker(settings: Settings, dsn: str, *, patience: float = AWAY) -> AsyncIterator[Worker]:
+async def open_worker(
+    settings: Settings, dsn: str, *, patience: float = AWAY, alerts: Alerts | None = None
+) -> AsyncIterator[Worker]:
     """A worker on the queue of these settings."""
     async with (
         await Database.open(dsn, size=POOL, lookups=True) as database,
         opened_queue(settings, database) as queue,
     ):
         same = settings.database_url is None  # a data folder is of this machine
-        yield Worker(settings, database, queue, same_machine=same, patience=patience)
+        yield Worker(settings, database, queue, same_machine=same, patience=patience, alerts=alerts)
 
 
 @contextlib.asynccontextmanager
 async def at_work(
-    settings: Settings, dsn: str, hurry: asyncio.Event, *, patience: float = AWAY
+    settings: Settings,
+    dsn: str,
+    hurry: asyncio.Event,
+    *,
+    patience: float = AWAY,
+    alerts: Alerts | None = None,
 ) -> AsyncIterator[Callable[[], Progress]]:
     """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled.
 
     *patience*: seconds for which the database or the broker may be away before a worker gives up.
+    *alerts*: who is told what is critical here; each child tells for itself, with the same tags.
 
     Raises:
         BrokerError: the broker that was named is not there, or does not let us in.
     """
     await reach_queue(settings)
+    alerts = alerts or Alerts()
+    alerts.at_work = True
     done = asyncio.Event()
     async with contextlib.AsyncExitStack() as stack:
         if settings.processes == 1:
-            worker = await stack.enter_async_context(open_worker(settings, dsn, patience=patience))
+            worker = await stack.enter_async_context(
+                open_worker(settings, dsn, patience=patience, alerts=alerts)
+            )
             runs, progress = [worker.run(done, hurry)], worker.progress
         else:
-            children = [Child(settings, dsn, patience=patience) for _ in range(settings.processes)]
+            children = [
+                Child(settings, dsn, patience=patience, tags=alerts.tags) for _ in range(settings.processes)
+            ]
             runs = [child.run(done, hurry) for child in children]
 
             def progress() -> Progress:
@@ -86,8 +103,15 @@ async def at_work(
 class Child:
     """One worker process, replaced when it dies."""
 
-    def __init__(self, settings: Settings, dsn: str, *, patience: float = AWAY) -> None:
-        self._hello = pickle.dumps((settings, dsn, patience))
+    def __init__(
+        self,
+        settings: Settings,
+        dsn: str,
+        *,
+        patience: float = AWAY,
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._hello = pickle.dumps((settings, dsn, patience, dict(tags)))
         self._before = Progress()
         self._now = Progress()
 
@@ -106,7 +130,7 @@ class Child:
         while not stop.is_set():
             ended = self.progress
             self._before = replace(
-                ended, active=0, open_requests=0, lookups=0, rest=None, unwritten=0, away=""
+                ended, active=0, open_requests=0, lookups=0, rest=None, unwritten=0, away="", lack=""
             )
             self._now = Progress()
             began = time.monotonic()
@@ -168,7 +192,7 @@ async def _serve() -> None:
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     size = int.from_bytes(await reader.readexactly(4), "big")
-    settings, dsn, patience = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own parent wrote it
+    settings, dsn, patience, tags = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own parent wrote it
 
     async def until_parent_ends() -> None:
         await reader.read()
@@ -180,13 +204,17 @@ async def _serve() -> None:
                 os.write(sys.stdout.fileno(), msgspec.json.encode(asdict(worker.progress())) + b"\n")
                 await asyncio.sleep(REPORT)
 
-    async with open_worker(settings, dsn, patience=patience) as worker, asyncio.TaskGroup() as tasks:
-        extra = [tasks.create_task(until_parent_ends()), tasks.create_task(report(worker))]
-        await worker.run(stop, hurry)
-        for task in extra:
-            task.cancel()
-        with contextlib.suppress(BrokenPipeError):
-            os.write(sys.stdout.fileno(), msgspec.json.encode(asdict(worker.progress())) + b"\n")
+    with alerting(settings, **tags) as alerts:
+        async with (
+            open_worker(settings, dsn, patience=patience, alerts=alerts) as worker,
+            asyncio.TaskGroup() as tasks,
+        ):
+            extra = [tasks.create_task(until_parent_ends()), tasks.create_task(report(worker))]
+            await worker.run(stop, hurry)
+            for task in extra:
+                task.cancel()
+            with contextlib.suppress(BrokenPipeError):
+                os.write(sys.stdout.fileno(), msgspec.json.encode(asdict(worker.progress())) + b"\n")
 
 
 def main() -> None:

@@ -30,6 +30,8 @@ class Progress:
     """Visits not on disk yet."""
     away: str = ""
     """What does not answer: the database or the broker; empty: all do."""
+    lack: str = ""
+    """What there is too little of for new turns: memory or descriptors; empty: nothing."""
 
 
 def together(parts: Sequence[Progress]) -> Progress:
@@ -51,13 +53,18 @@ def together(parts: Sequence[Progress]) -> Progress:
         rest=min(rests, default=None),
         unwritten=sum(p.unwritten for p in parts),
         away=next((p.away for p in parts if p.away), ""),
+        lack=next((p.lack for p in parts if p.lack), ""),
     )
 
 
 def waits_for(progress: Progress) -> str:
     """What holds a run up at the moment, in a few words; empty: nothing is at work, so ask the frontier."""
-    if progress.away:
-        return f"{progress.away}: it does not answer"
+    for what, trouble in (
+        (progress.away, "it does not answer"),
+        (progress.lack, "at its limit, new turns wait"),
+    ):
+        if what:
+            return f"{what}: {trouble}"
     if progress.lookups and progress.lookups >= progress.open_requests:
         return f"DNS: {progress.lookups} names asked for"
     if progress.open_requests:

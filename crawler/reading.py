@@ -62,6 +62,8 @@ class Reader:
             parsed = await self._parsers.read(job) if job.is_heavy else parse(job)
         except UnreadableError:
             parsed = None
+        except OSError:  # no parser process could be started: our lack, and no fault of the page
+            raise
         except Exception as error:  # noqa: BLE001 - here a fault of ours would take the crawl of a whole domain with it
             self._report(error, url)
             parsed, detail = None, FAULT

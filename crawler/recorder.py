@@ -37,12 +37,14 @@ class Recorder:
         *,
         patience: float,
         due: Callable[[Mapping[int, float]], None],
+        failed: Callable[[DatabaseUnavailableError], object] = lambda _: None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._recording = recording
         self._crawls = crawls
         self._patience = patience
         self._due = due
+        self._failed = failed
         self._max_bytes = max_bytes
         self._visits: list[Visit] = []
         self._releases: list[tuple[Release, asyncio.Future[None]]] = []
@@ -176,8 +178,9 @@ class Recorder:
                 )
             except DatabaseBusyError:
                 pass
-            except DatabaseUnavailableError:
+            except DatabaseUnavailableError as error:
                 self.away = True
+                self._failed(error)
                 away_since = away_since or clock()
                 if clock() - away_since > self._patience:
                     raise

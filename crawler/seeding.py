@@ -23,12 +23,12 @@ from crawler.core.errors import BrokerError, DatabaseBusyError, DatabaseUnavaila
 from crawler.core.model import Crawl
 from crawler.core.urls import url_hash
 from crawler.dispatch import LEAST_HIGH_WATER, Dispatcher, TurnSizes
+from crawler.enduring import AWAY
 from crawler.opening import Opened
 from crawler.phrases import seen
 from crawler.queues import opened_queue
 from crawler.seeds import Lines, Sieve, Source, is_remark, refuse_line, seed_in
 from crawler.settings import Settings
-from crawler.worker import AWAY
 
 ROWS: Final = 20_000
 """Seeds of a batch: what is put within half a second or so, for others wait for what it touches."""

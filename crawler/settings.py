@@ -7,15 +7,17 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from crawler import __version__
+from crawler.contradictions import ContradictionError, contradictions, doubts
 from crawler.core.errors import SettingsError
+from crawler.core.open_ports import DEFAULT as DEFAULT_PORTS
+from crawler.core.open_ports import Ports
 from crawler.kinds import (
-    AGENT,
     AGENT_NAME,
     BROKER,
     CROWDS,
@@ -27,9 +29,11 @@ from crawler.kinds import (
     NAME_SERVERS,
     NETWORKS,
     PATH,
+    PORTS,
     PROXY,
     QUEUE_PREFIX,
     REACHABLE,
+    SENTRY,
     Kind,
     NameServer,
     Network,
@@ -47,22 +51,6 @@ __all__ = ["Loaded", "Row", "Settings", "describe", "load", "parse_duration", "p
 MASK: Final = "********"
 RENEWALS: Final = 4
 """A lease is renewed every quarter of its length: three renewals may fail before it ends."""
-
-
-LONGEST_DELIVERY: Final = 1500.0
-"""RabbitMQ's consumer_timeout is 30 minutes; what a turn may take at its end comes on top."""
-
-
-Contradiction: TypeAlias = tuple[tuple[str, ...], str]
-"""The settings that do not go together, and a line about it."""
-
-
-class ContradictionError(SettingsError):
-    """Settings contradict each other."""
-
-    def __init__(self, found: tuple[Contradiction, ...]) -> None:
-        super().__init__("\n".join(text for _, text in found))
-        self.found = found
 
 
 def knob(default: object, kind: Kind, about: str, *, secret: bool = False) -> Any:
@@ -133,6 +121,11 @@ class Settings:
     allow_nets: tuple[Network, ...] = knob(
         (), NETWORKS, "Private networks that may be fetched from; all others are refused."
     )
+    ports: Ports = knob(
+        DEFAULT_PORTS,
+        PORTS,
+        "The ports that may be connected to; one that browsers block (6000, 6667) only if named by itself.",
+    )
     max_body: int = knob(10 << 20, size(1, 512 << 20), "The longest body that is kept, decoded.")
     max_headers: int = knob(64 << 10, size(1 << 10, 16 << 20), "The longest headers of an answer.")
     connect_timeout: float = knob(10.0, duration(0.1, 3600), "How long a TCP connection may take.")
@@ -145,6 +138,19 @@ class Settings:
     )
     max_open_files: int | None = knob(
         None, whole(64, 1 << 30, 4096), "How many descriptors a process may use; none: the hard limit."
+    )
+    max_memory: int | None = knob(
+        None,
+        size(1 << 20),
+        "Memory of all processes of a command, above which new turns wait; none: 80 % of what there is.",
+    )
+    sentry_dsn: str | None = knob(
+        None, SENTRY, "Where what is critical is told; none: to the log alone.", secret=True
+    )
+    alert_after: float = knob(
+        60.0,
+        duration(0, 86400),
+        "How long the database, RabbitMQ or free memory may be away before it is critical.",
     )
     max_pages_per_domain: int = knob(
         10_000, whole(0, 1 << 62, 10_000), "How many pages of one domain a crawl may store; 0: no limit."
@@ -246,49 +252,12 @@ def load(
     except ContradictionError as error:
         lines = (f"{text} ({', '.join(f'{n}: {origins[n]}' for n in names)})" for names, text in error.found)
         raise SettingsError("\n".join(lines)) from None
-    return Loaded(settings, origins, (*oddities(FIELDS, environ), *_doubts(settings)))
+    return Loaded(settings, origins, (*oddities(FIELDS, environ), *doubts(settings)))
 
 
 def describe(loaded: Loaded) -> tuple[Row, ...]:
     """Every setting in force, in order, with its secrets masked."""
     return tuple(_row(name, field, loaded) for name, field in FIELDS.items())
-
-
-def contradictions(it: Settings) -> Iterator[Contradiction]:
-    """What settings say against each other."""
-    for phase in ("dns_timeout", "connect_timeout", "tls_timeout", "first_byte_timeout", "read_timeout"):
-        if getattr(it, phase) > it.total_timeout:
-            yield (
-                (phase, "total_timeout"),
-                f"total_timeout is shorter than {phase}: raise it",
-            )
-    if it.queue_lease < it.work_lease:
-        yield (
-            ("queue_lease", "work_lease"),
-            "queue_lease is shorter than work_lease: make it at least as long",
-        )
-    if it.turn_seconds + it.total_timeout > it.queue_lease:
-        # A message behind a turn at work would always be stale before anybody could accept it.
-        names = ("turn_seconds", "total_timeout", "queue_lease")
-        yield names, "queue_lease is shorter than turn_seconds and total_timeout together: raise it"
-    if it.amqp_url is not None and it.turn_seconds + it.total_timeout > LONGEST_DELIVERY:
-        names = ("turn_seconds", "total_timeout", "amqp_url")
-        yield (
-            names,
-            "turn_seconds and total_timeout are more than 25 minutes together: RabbitMQ takes a message back after 30",
-        )
-    if it.delay > it.max_crawl_delay:
-        yield ("delay", "max_crawl_delay"), "max_crawl_delay is shorter than delay: raise it"
-    if not AGENT.fullmatch(it.user_agent):
-        yield ("user_agent", "contact"), f'user_agent "{it.user_agent}" {AGENT_NAME.refusal()}'
-
-
-def _doubts(it: Settings) -> Iterator[str]:
-    """What is allowed, and seldom meant."""
-    if it.product_token.lower() == "mozilla":
-        yield 'no site can name you in robots.txt: start user_agent with a name of your own, not "Mozilla"'
-    if not it.tls_verify:
-        yield "certificates are not checked (tls_verify is false): anybody on the way may change a page"
 
 
 def _loser(here: Given, there: Given) -> str:
@@ -331,6 +300,7 @@ def mask(secret: str) -> str:
     """A URL without its passwords; of anything else, nothing."""
     if "://" not in secret:
         return MASK
+    secret = re.sub(r"^(https?://)[^:@/]+@", rf"\1{MASK}@", secret)  # a key without a password: a Sentry DSN
     # Up to the last @, because an unescaped password may hold any character: rather hide too much.
     bare = re.sub(r"(://[^:@/?]*):.*@", rf"\1:{MASK}@", secret)
     return re.sub(r"((?:password|passphrase|token|secret)=)[^&]*", rf"\1{MASK}", bare, flags=re.IGNORECASE)

@@ -8,6 +8,8 @@ from typing import Any
 
 import structlog
 
+from crawler.core.errors import leaves
+
 
 def configure(*, debug: bool = False) -> None:
     """Log warnings and errors as one line each; with *debug*, everything, and errors with their traceback."""
@@ -28,8 +30,11 @@ def configure(*, debug: bool = False) -> None:
 
 def _in_one_line(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """An exception as its last line and where it was raised."""
-    if event.pop("exc_info", None) and (error := sys.exc_info()[1]) is not None:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+    given = event.pop("exc_info", None)
+    error = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
+    if error is not None:
+        error = leaves(error)[0]
         event["error"] = f"{type(error).__name__}: {error}"
-        event["at"] = f"{place.filename}:{place.lineno}"
+        for place in traceback.extract_tb(error.__traceback__)[-1:]:
+            event["at"] = f"{place.filename}:{place.lineno}"
     return event

@@ -13,7 +13,7 @@ turns end by themselves.
 import asyncio
 import os
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -26,26 +26,32 @@ from crawler.adapters.erasing import DOMAIN_CHANGED
 from crawler.adapters.frontier import Accepted, Frontier
 from crawler.adapters.postgres import Database
 from crawler.adapters.recording import Recording
-from crawler.asking import RobotsAsker
+from crawler.alerts import Alerts, Trouble, trouble_of
+from crawler.asking import TIMEOUT, RobotsAsker
 from crawler.browsing import open_web
 from crawler.core import turns
 from crawler.core.crowds import CrowdLimits
 from crawler.core.errors import (
-    BrokerUnavailableError,
     DatabaseBusyError,
     DatabaseUnavailableError,
-    FaircrawlError,
+    leaves,
 )
+from crawler.core.urls import domain_of
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
+from crawler.enduring import AGAIN, AWAY, Endurance
+from crawler.guards import Door, MemoryGuard
 from crawler.intake import Intake
 from crawler.leases import Leases
+from crawler.memory import resident, share_of
 from crawler.parsers import Parsers
 from crawler.ports import Delivery, Queue
 from crawler.presence import Presence
 from crawler.progress import Progress
 from crawler.reading import Reader
 from crawler.recorder import Recorder
+from crawler.refreshing import RobotsRefresh
+from crawler.room import Room
 from crawler.rules import RulesBook
 from crawler.settings import Settings
 from crawler.visit import Manners, Tools, TurnVisit
@@ -53,12 +59,6 @@ from crawler.watching import DomainWatch
 
 log: Final = structlog.get_logger()
 
-AWAY: Final = 30.0
-"""Seconds for which the database may be away before the worker gives up."""
-CALM: Final = 3.0
-"""Seconds without trouble after which it counts as over."""
-AGAIN: Final = 0.5
-"""Seconds between attempts while the database is away."""
 COUNT_SLOTS: Final = 63
 
 
@@ -73,14 +73,17 @@ class Worker:
         *,
         same_machine: bool = False,
         patience: float = AWAY,
+        alerts: Alerts | None = None,
     ) -> None:
         carrier = "postgres" if settings.amqp_url is None else "rabbit"
         self._presence = Presence(
             database, slots=settings.domains_at_once, queue=carrier, same_machine=same_machine
         )
         self.worker_id = self._presence.worker_id
+        self._alerts = alerts or Alerts()
+        self._alerts.tags["worker"] = self.worker_id
+        self._endurance = Endurance(patience, self._alerts.away)
         self._settings = settings
-        self._patience = patience
         self._database = database
         self._queue = queue
         self._frontier = Frontier(database)
@@ -92,14 +95,26 @@ class Worker:
             queue_lease=settings.queue_lease,
             sizes=TurnSizes(settings.turn_seconds, settings.per_domain),
             dispatcher=self.worker_id,
+            alerts=self._alerts,
         )
         slot = 1 + zlib.crc32(self.worker_id.encode()) % COUNT_SLOTS
         self.recorder = Recorder(
-            Recording(database, self.worker_id, slot), self._crawls, patience=patience, due=self._due
+            Recording(database, self.worker_id, slot),
+            self._crawls,
+            patience=patience,
+            due=self._due,
+            failed=self._alerts.away,
         )
         self._active: dict[asyncio.Task[None], TurnVisit] = {}
+        self._parsers = Parsers(settings.processes)
+        self._memory = MemoryGuard(
+            share_of(settings.max_memory, settings.processes),
+            lambda: resident(self._parsers.pids),
+            patience=settings.alert_after,
+            stuck=partial(self._alerts.critical, Trouble.MEMORY),
+        )
+        self._door = Door(self._memory, self._active.__len__)
         self._resolver: Resolver | None = None
-        self._away: dict[object, str] = {}
 
     def __repr__(self) -> str:
         return f"<Worker {self.worker_id}: {len(self._active)} turns>"
@@ -114,13 +129,14 @@ class Worker:
             wire_bytes=recorder.wire_bytes,
             active=len(visits),
             last_commit=recorder.last_commit,
-            cpu_seconds=times.user + times.system,
+            cpu_seconds=times.user + times.system + self._parsers.cpu_seconds,
             outcomes=dict(recorder.outcomes),
             open_requests=sum(visit.open_requests for visit in visits),
             lookups=0 if self._resolver is None else self._resolver.lookups,
             rest=min(rests, default=None),
             unwritten=recorder.waiting,
-            away="database" if recorder.away else next(iter(self._away.values()), ""),
+            away="database" if recorder.away else self._endurance.away,
+            lack=self._door.lack,
         )
 
     def wake(self) -> None:
@@ -142,7 +158,24 @@ class Worker:
         )
         web = open_web(settings, resolver)
         rules = RulesBook(self._database)
-        asker = RobotsAsker(web, self._frontier, rules, self.worker_id, settings.delay)
+        asker = RobotsAsker(
+            web,
+            self._frontier,
+            rules,
+            self.worker_id,
+            settings.delay,
+            timeout=min(TIMEOUT, settings.total_timeout),
+        )
+        refresh = RobotsRefresh(
+            self._frontier,
+            rules,
+            asker,
+            self.worker_id,
+            user_agent=settings.user_agent,
+            delay=settings.delay,
+            longest=settings.max_crawl_delay,
+            fault=self._alerts.fault,
+        )
         manners = Manners(
             settings.delay,
             settings.max_crawl_delay,
@@ -151,20 +184,23 @@ class Worker:
             settings.user_agent,
             settings.parser,
         )
-        parsers = Parsers(settings.processes)
-        reader = Reader(parsers, _fault)
-        self._tools = Tools(web, self._crawls, rules, asker, reader, self.recorder, manners)
-        self._watch = DomainWatch(Domains(self._database), self._active.values, self._crawls, rules)
+        reader = Reader(self._parsers, self._page_failed)
+        room = Room(settings.max_body, settings.processes)
+        self._tools = Tools(web, self._crawls, rules, asker, reader, room, self.recorder, manners)
+        self._watch = DomainWatch(Domains(self._database), self._active.values, self._crawls, rules, refresh)
         try:
             await self._arrive()
+            self._alerts.at_work = True
             async with asyncio.TaskGroup() as tasks:
                 recording = tasks.create_task(self.recorder.run())
                 upkeep = [
-                    tasks.create_task(self._persist(self._leases.keep)),
-                    tasks.create_task(self._persist(self._crawls.keep)),
-                    tasks.create_task(self._persist(self._presence.keep)),
-                    tasks.create_task(self._persist(self._watch.keep)),
+                    tasks.create_task(self._endurance.endure(self._leases.keep)),
+                    tasks.create_task(self._endurance.endure(self._crawls.keep)),
+                    tasks.create_task(self._endurance.endure(self._presence.keep)),
+                    tasks.create_task(self._endurance.endure(self._watch.keep)),
+                    tasks.create_task(refresh.keep()),
                     tasks.create_task(self._database.listen([CHANGED, DOMAIN_CHANGED], self._hear)),
+                    tasks.create_task(self._memory.keep()),
                 ]
                 intake = Intake(
                     self._frontier,
@@ -174,11 +210,17 @@ class Worker:
                     look_up=None if settings.proxy is not None else resolver.first_address,
                     begin=partial(self._begin, tasks),
                     tasks=tasks,
+                    room=self._door.room,
+                    alerts=self._alerts,
                 )
                 feeding = [
-                    tasks.create_task(self._persist(lambda: self._queue.consume(slots, intake.offer))),
-                    tasks.create_task(self._persist(self._dispatcher.run)),
-                    tasks.create_task(self._persist(lambda: intake.accept_all(self._watch.accepted))),
+                    tasks.create_task(
+                        self._endurance.endure(lambda: self._queue.consume(slots, intake.offer))
+                    ),
+                    tasks.create_task(self._endurance.endure(self._dispatcher.run)),
+                    tasks.create_task(
+                        self._endurance.endure(lambda: intake.accept_all(self._watch.accepted))
+                    ),
                 ]
                 await stop.wait()
                 await self._wind_down(intake, feeding, hurry)
@@ -186,7 +228,7 @@ class Worker:
                     task.cancel()
         finally:
             await web.close()
-            await parsers.close()
+            await self._parsers.close()
             await resolver.close()
             await self._presence.sign_out()
 
@@ -243,54 +285,59 @@ class Worker:
         self._active[task] = visit
         task.add_done_callback(self._active.pop)
         task.add_done_callback(lambda _: self._leases.drop(lease))
+        task.add_done_callback(lambda _: self._door.ended(turn.domain))
 
-    async def _turn(self, visit: TurnVisit, delivery: Delivery) -> None:
+    async def _turn(self, visit: TurnVisit, delivery: Delivery, *, again: bool = False) -> None:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
         try:
             await visit.run()
         except asyncio.CancelledError:
             log.info("turn.lost", domain=visit.turn.domain)
             delivery.ack()
-        except (DatabaseBusyError, DatabaseUnavailableError) as error:
-            log.info("turn.lost", domain=visit.turn.domain, reason=str(error))
-            delivery.ack()
-        except FaircrawlError:
-            raise
-        except Exception as error:
-            log.exception("turn.failed", domain=visit.turn.domain)
-            delivery.dead(f"{type(error).__name__}: {error}")
+        except Exception as error:  # noqa: BLE001 - here it costs a turn, further up the worker
+            await self._failed(visit, delivery, error, again=again)
         else:
             delivery.ack()
+
+    async def _failed(self, visit: TurnVisit, delivery: Delivery, error: Exception, *, again: bool) -> None:
+        """A turn ended by an exception, or by several of its slots'; *again*: also the attempt to end it well."""
+        turn, kind = visit.turn, trouble_of(error)
+        lacking = kind in {Trouble.DESCRIPTORS, Trouble.MEMORY}
+        if kind is not None and lacking:
+            self._alerts.critical(kind, error=error, domain=turn.domain, crawl=self._crawls_of(turn))
+        if kind is Trouble.DESCRIPTORS:
+            for domain in self._door.ran_out():
+                await self._tools.web.forget(domain)
+        away = all(isinstance(leaf, (DatabaseBusyError, DatabaseUnavailableError)) for leaf in leaves(error))
+        if lacking and not again:
+            visit.stop()  # it asks for nothing more, and releases its domain: what was not visited stays due
+            await self._turn(visit, delivery, again=True)
+        elif away or lacking:
+            log.info("turn.lost", domain=turn.domain, reason=str(error))
+            delivery.ack()
+        else:
+            log.error("turn.failed", domain=turn.domain, exc_info=error)
+            crawl = self._crawls_of(turn)
+            self._alerts.critical(
+                Trouble.BUG, "its turn is a dead letter", error=error, domain=turn.domain, crawl=crawl
+            )
+            fault = leaves(error)[0]
+            delivery.dead(f"{type(fault).__name__}: {fault}")
+
+    def _crawls_of(self, turn: turns.Turn) -> str:
+        """The names of the crawls that a turn is for."""
+        known = (self._crawls.get(crawl_id) for crawl_id in {url.crawl_id for url in turn.urls})
+        return ", ".join(sorted(one.crawl.name for one in known if one is not None))
+
+    def _page_failed(self, error: Exception, url: str) -> None:
+        log.error("page.failed", url=url, exc_info=error)
+        kind = trouble_of(error) or Trouble.BUG
+        self._alerts.critical(kind, "it cost a page", error=error, domain=domain_of(url))
 
     def _due(self, next_in: Mapping[int, float]) -> None:
         if next_in:
             self._dispatcher.wake(min(next_in.values()))
 
-    async def _persist(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do *work* for ever: again when the database or the broker was busy or away, unless it stays away."""
-        loop = asyncio.get_running_loop()
-        away_since: float | None = None
-        while True:
-            began = loop.time()
-            calm = loop.call_later(CALM, self._away.pop, work, None)
-            try:
-                await work()
-            except DatabaseBusyError:
-                pass
-            except (DatabaseUnavailableError, BrokerUnavailableError) as error:
-                self._away[work] = "database" if isinstance(error, DatabaseUnavailableError) else "broker"
-                if away_since is None or loop.time() - began > AWAY:
-                    away_since = loop.time()
-                if loop.time() - away_since > self._patience:
-                    raise
-            finally:
-                calm.cancel()
-            await asyncio.sleep(AGAIN)
-
 
 def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
-
-
-def _fault(error: Exception, url: str) -> None:
-    log.error("page.failed", url=url, exc_info=error)

@@ -22,6 +22,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.partitions import make_partitions
 from crawler.adapters.postgres import Database
+from crawler.alerts import Alerts, Trouble, trouble_of
 from crawler.core.errors import BrokerError, DatabaseBusyError, DatabaseUnavailableError
 from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.ports import Queue
@@ -42,17 +43,22 @@ TOLD_EVERY: Final = 60.0
 class Timetable:
     """The jobs of one scheduler process."""
 
-    def __init__(self, settings: Settings, database: Database, queue: Queue) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, queue: Queue, alerts: Alerts | None = None
+    ) -> None:
+        self._alerts = alerts or Alerts()
         self._database = database
         carrier = "postgres" if settings.amqp_url is None else "rabbit"
         same = settings.database_url is None
         self._presence = Presence(database, slots=0, queue=carrier, same_machine=same)
+        self._alerts.tags["worker"] = self._presence.worker_id
         self._dispatcher = Dispatcher(
             Frontier(database),
             queue,
             queue_lease=settings.queue_lease,
             sizes=TurnSizes(settings.turn_seconds, settings.per_domain),
             dispatcher=self._presence.worker_id,
+            alerts=self._alerts,
         )
         self._told: dict[str, float] = {}
 
@@ -115,9 +121,14 @@ class Timetable:
         except DatabaseBusyError:
             return
         except (DatabaseUnavailableError, BrokerError) as error:
+            self._alerts.away(error)
             if clock() - self._told.get(name, -TOLD_EVERY) >= TOLD_EVERY:
                 log.warning("job.failed", job=name, reason=str(error))
                 self._told[name] = clock()
+            return
+        except Exception as error:  # its next time may be better, and the other jobs go on
+            log.exception("job.failed", job=name)
+            self._alerts.critical(trouble_of(error) or Trouble.BUG, f"the job {name}", error=error)
             return
         if self._told.pop(name, None) is not None:
             log.warning("job.again", job=name)

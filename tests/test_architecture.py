@@ -21,9 +21,10 @@ THINKS: Final = frozenset(
 CARRIES: Final = {
     "attempt": {"aiohttp"},
     "binaries": {"platformdirs"},
+    "bodies": {"aiohttp"},
     "connecting": {"aiohttp", "aiohappyeyeballs"},
     "decoding": {"isal", "brotli", "backports"},
-    "dns": {"aiodns", "pycares"},
+    "nameserver": {"aiodns", "pycares"},
     "embedded": {"asyncpg"},
     "postgres": {"asyncpg"},
     "rabbit": {"aiormq", "pamqp"},
@@ -33,7 +34,9 @@ CARRIES: Final = {
     "rabbit_letters": {"aio_pika"},
     "rabbit_link": {"aio_pika", "pamqp"},
     "rabbit_wire": {"aio_pika", "aiormq", "pamqp", "yarl"},
+    "sentry": {"sentry_sdk", "urllib3"},
     "web": {"aiohttp", "yarl"},
+    "wire": {"aiohttp"},
     "zstd": {"backports"},
 }
 """Which foreign libraries an adapter carries; one that is not named carries none."""
@@ -41,7 +44,9 @@ CATCHES_ALL: Final = {
     "crawler/cli/__init__.py",
     "crawler/parser_process.py",
     "crawler/reading.py",
+    "crawler/refreshing.py",
     "crawler/worker.py",
+    "scheduler/timetable.py",
 }
 """Where ``except Exception`` may stand."""
 

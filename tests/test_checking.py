@@ -11,11 +11,12 @@ from crawler.adapters.rabbit_wire import Place
 from crawler.checking import user_agent
 from crawler.checking_broker import judge
 from crawler.checking_database import clocks, connections, others, schema, version
-from crawler.checking_machine import descriptors
+from crawler.checking_machine import descriptors, memory
 from crawler.findings import Finding, Level
 from crawler.settings import Settings
 
 SERVER = "postgresql://crawl@db/crawl"
+MB = 10**6
 BROKER = "amqp://crawl:hidden@mq/crawl"
 FACTS = BrokerFacts(
     product="RabbitMQ",
@@ -87,6 +88,20 @@ def test_descriptors() -> None:
     assert descriptors(settings, 20_000).level is Level.OK
     assert descriptors(settings, 1000).level is Level.WARNING
     assert "raise ulimit -Hn" in descriptors(settings, 1000).text
+
+
+@pytest.mark.parametrize(
+    ("free", "limit", "found"),
+    [
+        (400 * MB, 400 * MB, [Level.OK, Level.OK]),
+        (300 * MB, 400 * MB, [Level.WARNING, Level.OK]),
+        (400 * MB, 300 * MB, [Level.OK, Level.WARNING]),
+        (None, None, [Level.NOTE, Level.NOTE]),
+    ],
+)
+def test_memory(free: int | None, limit: int | None, found: list[Level]) -> None:
+    """For 200 domains 350 MB are wanted: less that is free, or a lower limit, is a warning; what nobody knows is a note."""
+    assert [one.level for one in memory(Settings(), free, limit)] == found
 
 
 @pytest.mark.parametrize(

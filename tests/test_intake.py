@@ -10,7 +10,7 @@ from crawler.adapters.frontier import Accepted
 from crawler.adapters.postgres import Database
 from crawler.core import turns
 from crawler.core.crowds import CrowdLimits
-from crawler.core.turns import Turn
+from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import domain_id
 from crawler.intake import Intake
 from crawler.ports import Delivery
@@ -153,3 +153,52 @@ async def test_withdrawn(hands: tuple[Hands, Intake]) -> None:
     assert message.settled == ["ack"]
     assert (await hand.heart.domain("a.example"))["holder"] is None
     assert list(await hand.heart.take()) == ["a.example"]
+
+
+async def test_waits_for_room(database: Database) -> None:
+    """While there is no room no turn is accepted, and what has waited for long goes back to be handed out again; then as many as fit."""
+    heart, rooms = Frontiers(database), [0]
+    hands = Hands(heart)
+    await heart.crawl(*(f"http://site{number}.test/" for number in range(4)))
+    first, *later = await hands.messages()
+    async with asyncio.TaskGroup() as tasks:
+        intake = Intake(
+            heart.frontier,
+            "worker",
+            LEASE,
+            limits=CrowdLimits(0),
+            look_up=None,
+            begin=hands.begin,
+            tasks=tasks,
+            room=lambda: rooms[0],
+            hold=0.0,
+        )
+        work = tasks.create_task(intake.accept_all(lambda domains, _asked: hands.heard.put_nowait(domains)))
+        intake.offer(first.delivery)
+        async with asyncio.timeout(15):
+            while not first.settled:  # noqa: ASYNC110 - the message tells nobody
+                await asyncio.sleep(0.01)
+        again = await hands.messages()
+        begun_before = list(hands.begun)
+        rooms[0] = 2
+        for message in later:
+            intake.offer(message.delivery)
+        found = [len(await hands.heard.get()) for _ in range(2)]
+        work.cancel()
+
+    assert begun_before == []
+    assert first.settled == ["ack"]
+    assert len(again) == 1
+    assert found == [2, 1]
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "http://", "http://[::1"])
+async def test_a_url_that_is_none(hands: tuple[Hands, Intake], url: str) -> None:
+    """A turn whose first URL is none is offered to the database like any other: its visit fails, and not whoever takes it."""
+    seen, intake = hands
+    item = TurnUrl(1, b"0" * 16, url, 0, 0, 0, 0, seed=False, outcome=None)
+    message = Message(turns.encode(Turn(turns.VERSION, 7, "site.test", 1, [item])))
+    intake.offer(message.delivery)
+
+    assert await seen.heard.get() == []
+    assert message.settled == ["ack"]

@@ -14,7 +14,7 @@ import pytest
 
 from crawler.core.model import Answer, Outcome
 from crawler.parsers import Grants, Parsers
-from crawler.parsing import LARGE, MANY_TAGS, Job, parse
+from crawler.parsing import LARGE, Job, parse
 from crawler.reading import FAULT, UNREADABLE, Read, Reader
 
 URL: Final = "http://a.test/"
@@ -88,15 +88,13 @@ def job(body: bytes, parser: str = "turbohtml") -> Job:
 @pytest.mark.parametrize(
     ("heavy", "one"),
     [
-        (False, job(b"<p>" * (MANY_TAGS - 1))),
-        (True, job(b"<p>" * MANY_TAGS)),
         (False, job(b"x" * (LARGE - 1))),
         (True, job(b"x" * LARGE)),
         (True, job(b"x", "html5lib")),
     ],
 )
 def test_what_is_heavy(*, heavy: bool, one: Job) -> None:
-    """A body is heavy by its bytes, by its tags, or by its parser."""
+    """A body is heavy by its bytes, or by its parser."""
     assert one.is_heavy == heavy
 
 

@@ -12,6 +12,7 @@ import uvloop
 from crawler.adapters.crawls import Wish
 from crawler.adapters.domains import Domains
 from crawler.adapters.hosts import HostsFile
+from crawler.alerts import Alerts, alerting
 from crawler.cli import FAILED, INTERRUPTED, Door
 from crawler.cli.options import DURATION, queue_options, settings_from
 from crawler.cli.steering import refuse_stopped
@@ -107,23 +108,26 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), hosts)
     name = refuse_name(given["name"] or domain_of(seeds.urls[0]))
     wish = wish_of(given, name, seeds.domains, settings)
-    return uvloop.run(
-        _run(
-            settings,
-            wish,
-            seeds,
-            max_time=given["max_time"],
-            as_json=given["as_json"],
-            quiet=given["quiet"],
-            export_file=given["export_file"],
+    with alerting(settings, crawl=name) as alerts:
+        return uvloop.run(
+            _run(
+                settings,
+                wish,
+                seeds,
+                alerts,
+                max_time=given["max_time"],
+                as_json=given["as_json"],
+                quiet=given["quiet"],
+                export_file=given["export_file"],
+            )
         )
-    )
 
 
 async def _run(
     settings: Settings,
     wish: Wish,
     seeds: Seeds,
+    alerts: Alerts,
     *,
     max_time: float | None,
     as_json: bool,
@@ -138,7 +142,9 @@ async def _run(
             asyncio.get_running_loop().call_later(max_time, _time_is_up, stop, time_is_up)
         with telling(f"crawling {wish.name}", quiet=quiet) as teller:
             heed_signals(stop, hurry, teller.stopping)
-            summary = await crawl(settings, place, wish, seeds.urls, stop=stop, hurry=hurry, tell=teller)
+            summary = await crawl(
+                settings, place, wish, seeds.urls, stop=stop, hurry=hurry, tell=teller, alerts=alerts
+            )
         if time_is_up.is_set():
             summary = replace(summary, interrupted=False)
         if export_file is not None:

@@ -6,6 +6,7 @@ import click
 import uvloop
 
 from crawler.adapters.postgres import Database
+from crawler.alerts import Alerts, alerting
 from crawler.cli import Door
 from crawler.cli.options import queue_options, settings_from
 from crawler.cli.stopping import heed_signals
@@ -32,10 +33,12 @@ def command(ctx: click.Context, /, *, quiet: bool, **_named: object) -> int:
     """  # noqa: D301  # \b tells click to keep the lines
     door = ctx.find_object(Door)
     configure(debug=door is not None and door.debug)
-    return uvloop.run(_run(settings_from(ctx).settings, quiet=quiet))
+    settings = settings_from(ctx).settings
+    with alerting(settings) as alerts:
+        return uvloop.run(_run(settings, alerts, quiet=quiet))
 
 
-async def _run(settings: Settings, *, quiet: bool) -> int:
+async def _run(settings: Settings, alerts: Alerts, *, quiet: bool) -> int:
     stop = asyncio.Event()
 
     def stopping() -> None:
@@ -48,8 +51,9 @@ async def _run(settings: Settings, *, quiet: bool) -> int:
         opened_queue(settings, database) as queue,
     ):
         await queue.depth()  # a wrong name is told now; later the broker may go away and come back
+        alerts.at_work = True
         heed_signals(stop, asyncio.Event(), stopping)
-        async with Timetable(settings, database, queue).running():
+        async with Timetable(settings, database, queue, alerts).running():
             if not quiet:
                 click.echo("crawl: the timetable is running", err=True)
             await stop.wait()

@@ -9,6 +9,7 @@ import click
 import uvloop
 
 from crawler.adapters.postgres import Database
+from crawler.alerts import Alerts, alerting
 from crawler.cli import Door
 from crawler.cli.options import queue_options, settings_from
 from crawler.cli.stopping import heed_signals
@@ -67,7 +68,8 @@ def command(ctx: click.Context, /, **given: Any) -> int:
         proxy=given["proxy"],
     ).settings
     refuse_unreachable(settings)
-    return uvloop.run(_work(settings, quiet=given["quiet"]))
+    with alerting(settings) as alerts:
+        return uvloop.run(_work(settings, alerts, quiet=given["quiet"]))
 
 
 def refuse_unreachable(settings: Settings) -> None:
@@ -83,13 +85,13 @@ def refuse_unreachable(settings: Settings) -> None:
         )
 
 
-async def _work(settings: Settings, *, quiet: bool) -> int:
+async def _work(settings: Settings, alerts: Alerts, *, quiet: bool) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     async with opened(settings) as place:
         await _tell_strangers(place.database, settings)
         with telling("worker", quiet=quiet, every=EVERY) as teller:
             heed_signals(stop, hurry, teller.stopping)
-            async with at_work(settings, place.dsn, hurry, patience=math.inf) as progress:
+            async with at_work(settings, place.dsn, hurry, patience=math.inf, alerts=alerts) as progress:
                 if not quiet:
                     click.echo(f"crawl: {_greeting(settings)}", err=True)
                 while not stop.is_set():
