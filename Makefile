@@ -5,6 +5,9 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 fit = $(shell $(1) -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null && echo $(1))
 
 BIN := .venv/bin
+# Processes that run tests: they wait more than they compute.
+TESTERS ?= 3
+SECONDS ?= 60
 # Keyed on the contents, not the times (git changes those), and on the folder, which the venv has inside.
 KEY := $(shell (cat setup.cfg pyproject.toml; pwd) | cksum | cut -d' ' -f1)
 FOR_DEV := .venv/.ready-dev-$(KEY)
@@ -12,7 +15,7 @@ FOR_RUN := $(or $(wildcard $(FOR_DEV)),.venv/.ready-run-$(KEY))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup crawl url demo check format fix lint types shape test crash coverage reference clean \
+.PHONY: help setup crawl url demo check format fix lint types shape test crash hostile fuzz coverage reference clean \
 	bench-scale bench-workers bench-modes
 
 help: ## list the targets
@@ -48,10 +51,16 @@ shape: $(FOR_DEV) ## which layer may import which
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 test: $(FOR_DEV) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup
 
 crash: $(FOR_DEV) ## kill a crawl at 200 random moments, and see that nothing is lost and nobody hurried
 	CRAWL_TEST_KILLS=200 $(BIN)/python -m pytest -q tests/system/test_crash.py
+
+hostile: $(FOR_DEV) ## crawl the hostile web of the tests, and show how each of its servers ended
+	$(BIN)/python -m tests.system.test_hostile
+
+fuzz: $(FOR_DEV) ## a minute of damaged input for each of the parsers: make fuzz SECONDS=600 for more
+	CRAWL_TEST_FUZZ_SECONDS=$(SECONDS) CRAWL_TEST_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -q tests/fuzz
 
 bench-scale: $(FOR_DEV) ## what a page costs with 10 thousand, 1 million and 10 million URLs known (15 GB of disk, half an hour)
 	$(BIN)/python -m tests.bench.scale --amqp own $(ARGS)

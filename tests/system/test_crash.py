@@ -22,6 +22,8 @@ from tests.system.program import Program
 if TYPE_CHECKING:
     import subprocess
 
+pytestmark = pytest.mark.xdist_group("disasters")  # each wants the machine to itself
+
 KILLS: Final = int(os.environ.get("CRAWL_TEST_KILLS", "8"))
 DOMAINS: Final = 50
 DELAY: Final = 0.1

@@ -23,6 +23,8 @@ from tests.broker import Gate, PrivateNode
 from tests.system.judge import judge
 from tests.system.machines import LEASE, Machine, Surprise, machines, until, wide_web
 
+pytestmark = pytest.mark.xdist_group("disasters")  # each wants the machine to itself
+
 PAGES: Final = 20
 DYING: Final = {"delivered": 2, "accepted": 2, "writing": 3, "committed": 3, "acknowledged": 5}
 """The steps of a turn; a worker dies when it comes there for the second time, or the third."""

@@ -18,6 +18,8 @@ from tests.system.judge import judge
 from tests.system.machines import Machines, Surprise, machines, until, wide_web
 from tests.system.told import Terminal
 
+pytestmark = pytest.mark.xdist_group("disasters")  # each wants the machine to itself
+
 PLAIN: Final = robots("/private/")
 LONG_TURNS: Final = {"DELAY": "0.2s", "TURN_SECONDS": "30s", "QUEUE_LEASE": "40s"}
 """Turns that would go on for long after they were told to stop."""
