@@ -25,6 +25,7 @@ from crawler.adapters.domains import Domains
 from crawler.adapters.erasing import DOMAIN_CHANGED
 from crawler.adapters.frontier import Accepted, Frontier
 from crawler.adapters.postgres import Database
+from crawler.adapters.proxying import ProxyError
 from crawler.adapters.recording import Recording
 from crawler.alerts import Alerts, Trouble, trouble_of
 from crawler.asking import TIMEOUT, RobotsAsker
@@ -301,6 +302,8 @@ class Worker:
 
     async def _failed(self, visit: TurnVisit, delivery: Delivery, error: Exception, *, again: bool) -> None:
         """A turn ended by an exception, or by several of its slots'; *again*: also the attempt to end it well."""
+        if any(isinstance(leaf, ProxyError) for leaf in leaves(error)):
+            raise error  # no turn can do without it: whoever named it is told
         turn, kind = visit.turn, trouble_of(error)
         lacking = kind in {Trouble.DESCRIPTORS, Trouble.MEMORY}
         if kind is not None and lacking:

@@ -5,6 +5,7 @@ Run as a program there: it lets loose all attacks through the real fetch path, a
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -106,6 +107,9 @@ class Attacker:
         self.rows.append([kind, what, str(answer.outcome), answer.detail, list(self.canary.reached)])
 
 
+_NUMBERS: Final = itertools.count()
+
+
 def _anything(_content_type: str | None) -> bool:
     return True
 
@@ -164,16 +168,20 @@ async def _names(attacker: Attacker, browse: Callable[..., Web], server: NameSer
             ("mixed name", [address, *PUBLIC]),
             ("mixed name with nobody at the public one", [UNREACHABLE, address]),
         ):
-            server.names = {**server.names, "evil.test": list(records)}
-            await attacker.ask(kind, address, web, f"http://evil.test:{PORT}/")
+            name = (
+                f"evil{next(_NUMBERS)}.test"  # a new one each time: c-ares remembers that there was nothing
+            )
+            server.names = {**server.names, name: list(records)}
+            await attacker.ask(kind, address, web, f"http://{name}:{PORT}/")
         await attacker.ask("hosts file", address, web, f"http://h{number}.test:{PORT}/")
     for name in HOME_NAMES:
         await attacker.ask("home", name, web, canonical(f"http://{name}:{PORT}/"))
     for address in REBINDS:
-        server.names = {**server.names, "evil.test": [PUBLIC[0]]}
-        await attacker.ask("before rebinding", address, web, f"http://evil.test:{PORT}/")
-        server.names = {**server.names, "evil.test": [address]}
-        await attacker.ask("rebinding", address, web, f"http://evil.test:{PORT}/")
+        name = f"evil{next(_NUMBERS)}.test"
+        server.names = {**server.names, name: list(PUBLIC)}
+        await attacker.ask("before rebinding", address, web, f"http://{name}:{PORT}/")
+        server.names = {**server.names, name: [address]}
+        await attacker.ask("rebinding", address, web, f"http://{name}:{PORT}/")
     await web.close()
 
 
@@ -200,8 +208,9 @@ async def _exceptions(attacker: Attacker, browse: Callable[..., Web], server: Na
         "127.0.0.1",
     ):
         await attacker.ask("allowed", address, web, f"http://{_kind(address)}:{PORT}/")
-        server.names = {**server.names, "own.test": [address]}
-        await attacker.ask("allowed by name", address, web, f"http://own.test:{PORT}/")
+        name = f"own{next(_NUMBERS)}.test"
+        server.names = {**server.names, name: [address]}
+        await attacker.ask("allowed by name", address, web, f"http://{name}:{PORT}/")
     await web.close()
 
 

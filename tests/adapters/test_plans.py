@@ -14,6 +14,8 @@ from crawler.adapters.postgres import LOOKUPS, QUERIES, SESSION, Database
 from tests.conftest import Server
 from tests.making import Frontiers
 
+pytestmark = pytest.mark.xdist_group("plans")  # they share a database that is costly to fill
+
 URLS: Final = 200_000
 DOMAINS: Final = 200
 FILL: Final = f"""

@@ -37,6 +37,8 @@ from tests.sentry import Sentry, some_sentry
 from tests.system.machines import Machines, machines, until
 from tests.system.program import Program
 
+pytestmark = pytest.mark.xdist_group("disasters")  # each wants the machine to itself
+
 BASE = {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "0"}
 PASSWORD = "correct-horse-battery"
 

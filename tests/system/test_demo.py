@@ -17,6 +17,8 @@ from crawler.demo.server import Request
 from crawler.demo.webs import ABOUT, LETTERS, Expected
 from tests.system.program import Program, kill
 
+pytestmark = pytest.mark.xdist_group("demo")  # they share what is costly to make
+
 PORT = 8000
 
 

@@ -21,6 +21,8 @@ from tests.sentry import some_sentry
 from tests.system.hostile import CANARY, HONEST, HOSTILE, Served, serving
 from tests.system.program import Program, kill
 
+pytestmark = pytest.mark.xdist_group("hostile")  # they share what is costly to make
+
 LIMITS: Final = {
     "ALLOW_NETS": "127.0.0.1/32",
     "RUN_PATIENCE": "0",

@@ -11,6 +11,8 @@ from crawler.adapters.postgres import Database
 from crawler.core.model import Outcome
 from tests.making import Frontiers, link, release, rows, settled, visit
 
+pytestmark = pytest.mark.xdist_group("schema")  # they share what is costly to make
+
 PAGE: Final = (Path(__file__).parent.parent.parent / "docs" / "schema.md").read_text("utf-8")
 QUERIES: Final = {
     title: sql.strip().rstrip(";")

@@ -18,6 +18,8 @@ from crawler.demo.language import Answer, Reply, Site, page, redirect, robots
 from crawler.demo.server import Web, serving
 from tests.system.program import Program
 
+pytestmark = pytest.mark.xdist_group("traps")  # they share what is costly to make
+
 HONEST: Final = 230
 """Pages of the honest site: more than a new domain has room for."""
 HOSTS: Final = 40

@@ -13,6 +13,8 @@ import pytest
 from crawler.demo.language import page
 from crawler.demo.server import serving
 
+pytestmark = pytest.mark.xdist_group("wheel")  # they share what is costly to make
+
 ROOT: Final = Path(__file__).parents[2]
 SOURCES: Final = ("crawler", "scheduler", "migrations", "setup.cfg", "pyproject.toml", "LICENSE", "README.md")
 
