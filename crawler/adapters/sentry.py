@@ -9,6 +9,7 @@
 """
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -27,6 +28,9 @@ PATIENCE: Final = 5
 """Seconds for an answer."""
 
 Mask = Callable[[str], str]
+
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # that it tries again is nobody's business
 
 
 class _Transport(HttpTransport):

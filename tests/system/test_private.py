@@ -51,7 +51,8 @@ class Canary:
     def call(self) -> None:
         """Visit every place, as nobody else does."""
         for place in PLACES:
-            socket.create_connection((place, self.port)).close()
+            with socket.create_connection((place, self.port)) as visit:
+                visit.recv(1)  # until it has sung
 
     def _listen(self, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
