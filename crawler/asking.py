@@ -8,6 +8,7 @@ origin/robots.txt ──redirect──► same domain: after the pause, in the s
 """
 
 import asyncio
+import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -15,6 +16,7 @@ from typing import Final
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.web import Web
 from crawler.core.model import Answer, Outcome
+from crawler.core.politeness import retry_after, throttle_wait
 from crawler.core.robots_lines import MAX_ROBOTS_BYTES
 from crawler.core.robots_record import MAX_REDIRECTS, RobotsRecord, after_fetch, needs_fetch
 from crawler.core.urls import canonical, domain_id, domain_of, origin_of
@@ -52,6 +54,15 @@ class Asked:
             now=now,
             detail=answer.detail,
         )
+
+
+def rest_wanted(answer: Answer) -> float:
+    """Seconds for which a site wants its domain to be left alone, outside of any turn; 0: it does not say so."""
+    if answer.outcome is not Outcome.THROTTLED:
+        return 0.0
+    asked = retry_after(answer.retry_after, datetime.now(UTC))
+    jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
+    return throttle_wait(retry_after=asked, throttled_in_a_row=1, jitter=jitter)
 
 
 class RobotsAsker:
@@ -116,6 +127,7 @@ class RobotsAsker:
 
     async def _get(self, url: str, user_agent: str | None, seconds: float) -> Answer:
         """Ask, for no longer than so many seconds: then the domain may be somebody else's."""
+        ends = asyncio.get_running_loop().time() + seconds
         return await self._web.get(
             url,
             user_agent=user_agent,
@@ -123,7 +135,7 @@ class RobotsAsker:
             max_body=MAX_ROBOTS_BYTES,
             truncate=True,
             total_timeout=self._timeout,
-            deadline=asyncio.get_running_loop().time() + seconds,
+            deadline=lambda: ends,
         )
 
     async def _get_elsewhere(self, url: str, user_agent: str | None) -> Answer:
@@ -141,10 +153,13 @@ class RobotsAsker:
                 return Answer(Outcome.TIMEOUT, began, clock(), f"{name}, where it redirects to, was busy")
             await asyncio.sleep(0.25)
             asked = boottime()
+        owed = self._delay
         try:
-            return await self._get(url, user_agent, asked + CLAIM_LEASE - boottime())
+            answer = await self._get(url, user_agent, asked + CLAIM_LEASE - boottime())
+            owed = max(owed, rest_wanted(answer))
         finally:
-            await self._frontier.release_claim(number, turn, self._delay)
+            await self._frontier.release_claim(number, turn, owed)
+        return answer
 
 
 def _anything(_content_type: str | None) -> bool:

@@ -96,7 +96,7 @@ class Parsers:
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes there are now."""
-        return tuple(process.pid for process in (*self._idle, *self._busy))
+        return tuple(process.pid for process in (*self._idle, *self._busy) if process.is_alive)
 
     async def read(self, job: Job) -> Parsed | None:
         """Read a body; None: no parser could, within its limits.
@@ -123,6 +123,8 @@ class Parsers:
         self._idle.clear()
 
     async def _ask(self, job: Job) -> Parsed | None:
+        # One that ended while it was idle (the system takes parsers first when memory ends) is no page's fault.
+        self._idle = [process for process in self._idle if process.is_alive]
         process = self._idle.pop() if self._idle else await _Process.start()
         self._busy.add(process)
         try:
@@ -168,6 +170,11 @@ class _Process:
             limit=1 << 20,
         )
         return cls(process)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended, as far as is known."""
+        return self._process.returncode is None
 
     async def ask(self, task: Task, body: bytes) -> tuple[Reply, bytes]:
         """What it makes of a body. Raises `_DiedError`."""

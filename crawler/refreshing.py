@@ -17,10 +17,11 @@ from typing import Final
 
 from crawler.adapters.domains import Wish
 from crawler.adapters.frontier import Frontier
-from crawler.asking import RobotsAsker
+from crawler.asking import RobotsAsker, rest_wanted
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from crawler.core.robots import product_token
 from crawler.core.robots_record import MAX_REDIRECTS
+from crawler.core.urls import domain_of
 from crawler.leases import Lease, boottime
 from crawler.pacing import Slot
 from crawler.rules import RulesBook
@@ -103,9 +104,8 @@ class RobotsRefresh:
                     return False
                 lease.deadline = since + length
                 asked_for = max(delay, await self._ask(wish, origin, slot, lease))
-                if (
-                    asked_for > delay
-                ):  # so long a pause is the domain's own, not ours to hold it for: the next nudge goes on
+                # So long a pause is the domain's own, not ours to hold it for: the next nudge goes on.
+                if asked_for > delay:
                     break
         finally:
             owed = max(0.0, slot.ready_at - time.monotonic())
@@ -113,7 +113,7 @@ class RobotsRefresh:
         return True
 
     async def _ask(self, wish: Wish, origin: str, slot: Slot, lease: Lease) -> float:
-        """Ask for the rules of one origin, unless somebody else has: the crawl-delay in them that is obeyed, in seconds."""
+        """Ask for the rules of one origin, unless somebody else has: the seconds it wants to be left alone after it, if it says so."""
         old = (await self._rules.load(wish.domain_id, origin)).record
         if old is None or not old.wished:
             return 0.0
@@ -124,4 +124,6 @@ class RobotsRefresh:
         now, token = datetime.now(UTC), product_token(agent)
         record = asked.record(origin, old, now)
         known = await self._rules.store(wish.domain_id, wish.domain, record, token=token, old=old)
-        return min(self._longest, (await self._rules.standing(known, now, token)).rules.crawl_delay or 0.0)
+        crawl_delay = (await self._rules.standing(known, now, token)).rules.crawl_delay or 0.0
+        rest = rest_wanted(asked.answer) if domain_of(asked.url) == wish.domain else 0.0
+        return max(rest, min(self._longest, crawl_delay))

@@ -90,13 +90,24 @@ class RulesBook:
         """Whoever visits the domain shall look at these origins first: they are to be asked for now."""
         self._wished[domain_id] = set(origins)
 
+    def is_wished(self, domain_id: int) -> bool:
+        """Whether there is an origin to look at first."""
+        return bool(self._wished.get(domain_id))
+
     def wished(self, domain_id: int) -> str | None:
-        """The next origin to look at first; None: there is none. It is taken off the list."""
+        """The next origin to look at first; None: there is none. It is taken off the list.
+
+        Nothing is remembered of it any more: an older copy may have been on its way here while the wish was heard.
+        """
         origins = self._wished.get(domain_id)
         if not origins:
             self._wished.pop(domain_id, None)
             return None
-        return origins.pop()
+        origin = origins.pop()
+        if (known := self._known.pop(origin, None)) is not None:
+            self.weight -= known.weight
+            self._origins[domain_id].discard(origin)
+        return origin
 
     async def load(self, domain_id: int, origin: str) -> Known:
         """What PostgreSQL remembers of the origin, however old."""

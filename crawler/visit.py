@@ -29,7 +29,7 @@ from crawler.core.politeness import Pace, pace, retry_after, throttle_wait
 from crawler.core.robots import DENY_ALL, product_token
 from crawler.core.robots_record import needs_fetch
 from crawler.core.turns import Turn, TurnUrl
-from crawler.core.urls import origin_of, path_of
+from crawler.core.urls import domain_of, origin_of, path_of
 from crawler.crawlbook import CrawlBook
 from crawler.leases import Lease
 from crawler.ledger import Ledger
@@ -166,14 +166,19 @@ class TurnVisit:
         user_agent = known.crawl.user_agent or self._tools.manners.user_agent
         if await self._is_condemned(item):
             return True
-        if self.turn.domain not in known.crawl.owned_domains:
-            rules = await self._learn(origin_of(item.url), slot, user_agent)
-            if rules is None:
+        obeys = self.turn.domain not in known.crawl.owned_domains
+        while True:
+            if obeys:
+                rules = await self._learn(origin_of(item.url), slot, user_agent)
+                if rules is None:
+                    return False
+                if await self._is_condemned(item) or await self._is_disallowed(item, rules, user_agent):
+                    return True
+            if not await slot.rest(self._until) or not self._may_go_on(item):
                 return False
-            if await self._is_condemned(item) or await self._is_disallowed(item, rules, user_agent):
-                return True
-        if not await slot.rest(self._until) or not self._may_go_on(item):
-            return False
+            # The pause after new rules may be long, and somebody may have wished for newer ones meanwhile.
+            if not (obeys and self._tools.rules.is_wished(self.turn.domain_id)):
+                break
         types = frozenset(known.crawl.types)
         with self._tools.room.claim() as claim:
             with slot.request():
@@ -182,7 +187,7 @@ class TurnVisit:
                     user_agent=user_agent,
                     headers=sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains),
                     accept_type=partial(_may_store, types),
-                    deadline=asyncio.get_running_loop().time() + self._lease.left(),
+                    deadline=self._lease_ends,
                     claim=claim,
                 )
             self._note(item.url, answer)
@@ -191,6 +196,10 @@ class TurnVisit:
             seen = await self._tools.reader.read(answer, item.url, parser=parser, types=types)
             await self._ledger.visited(item, known, seen, domain_wait=self._wait)
         return True
+
+    def _lease_ends(self) -> float:
+        """When the lease ends as it is now, of the loop's clock: it may be renewed while a request is open."""
+        return asyncio.get_running_loop().time() + self._lease.left()
 
     def _may_go_on(self, item: TurnUrl) -> bool:
         """Asked right before a request: the pause may have been long, and the machine may have slept."""
@@ -233,6 +242,8 @@ class TurnVisit:
         if asked is None or self._lease.left() <= 0:
             return None
         answer = asked.answer
+        if domain_of(asked.url) == self.turn.domain:
+            self._throttled(answer)
         if origin_of(asked.url) == origin:
             self._note(asked.url, answer)
             if (blame := BLAME.get(answer.outcome)) is not None:
@@ -240,7 +251,6 @@ class TurnVisit:
                 self._condemned.failed(origin, answer.outcome, answer.detail, times=blame.times)
                 if known.record is None or not known.record.wished:
                     return known
-            self._throttled(answer)
         record = asked.record(origin, known.record, datetime.now(UTC))
         token = product_token(user_agent)
         return await self._tools.rules.store(

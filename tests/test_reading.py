@@ -98,6 +98,20 @@ def test_what_is_heavy(*, heavy: bool, one: Job) -> None:
     assert one.is_heavy == heavy
 
 
+async def test_killed_while_idle() -> None:
+    """A process that ends while nobody uses it costs no page."""
+    async with desk() as reader:
+        await reader.read(HEAVY)
+        (pid,) = reader.parsers.pids
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(5):
+            while reader.parsers.pids:  # noqa: ASYNC110 - of another program
+                await asyncio.sleep(0.01)
+        read = await reader.read(b'"' + HEAVY + b'"', "application/json")
+
+        assert read.answer.outcome is Outcome.OK
+
+
 async def test_a_heavy_page_reads_as_it_would_here() -> None:
     """What a parser process makes of a page is what would have been made of it here."""
     expected = parse(job(HEAVY))

@@ -105,6 +105,19 @@ async def test_a_longer_pause_counts_at_once(hands: Hands) -> None:
     assert 60 < (domain["ready_at"] - domain["now"]).total_seconds() <= 70
 
 
+async def test_a_site_that_wants_rest(hands: Hands) -> None:
+    """After a 429 the whole domain waits as long as it asks for, and none of its other origins is asked either."""
+    tired = response(b"", status="429 Too Many Requests", headers=["Retry-After: 300"])
+    async with Site(tired) as one, Site(tired) as other:
+        await hands.know(one, other)
+        await hands.fulfil()
+        asked = len(one.requests) + len(other.requests)
+    domain = await hands.heart.domain(LOOPBACK)
+
+    assert asked == 1
+    assert (domain["ready_at"] - domain["now"]).total_seconds() > 290
+
+
 async def test_one_of_many_asks(hands: Hands) -> None:
     """Of several that hear of a wish one asks, and the others leave it."""
     async with Site(response(NEW)) as site:

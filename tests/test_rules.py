@@ -188,6 +188,19 @@ async def test_a_wish_is_not_fulfilled_by_an_older_answer(heart: Frontiers, rule
     assert len(await domains.wishes([NUMBER])) == 1
 
 
+async def test_a_copy_that_crosses_a_wish(heart: Frontiers, rules: RulesBook) -> None:
+    """A copy that was read before the wish, and kept only after it was heard, is not used."""
+    await heart.crawl(URL)
+    await store(rules, good(OPEN))
+    await Domains(heart.database).wish(NAME)
+    rules.wish(NUMBER, [ORIGIN])
+    crossed = rules.peek(ORIGIN, NOW)  # as if its row had been on its way until now
+    wished = rules.wished(NUMBER)
+
+    assert crossed is not None
+    assert (wished, rules.peek(ORIGIN, NOW)) == (ORIGIN, None)
+
+
 async def test_no_wish_for_what_is_blocked(heart: Frontiers, rules: RulesBook) -> None:
     """A blocked domain is asked for nothing, whoever wishes it."""
     await heart.crawl(URL)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 from crawler.core.model import Answer, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from crawler.adapters.web import Limits
@@ -59,6 +60,7 @@ class Attempt:
         "content_encoding",
         "content_length",
         "content_type",
+        "deadline",
         "decided",
         "dns",
         "fresh",
@@ -74,6 +76,7 @@ class Attempt:
         "sent",
         "status",
         "until",
+        "waited",
         "waits",
         "wire_bytes",
     )
@@ -81,10 +84,12 @@ class Attempt:
     def __init__(self, began: float, request_headers: tuple[tuple[str, str], ...]) -> None:
         self.began = began
         self.until = float("inf")  # when it is given up
+        self.deadline: Callable[[], float] = _never  # when the caller gives it up, as things are now
         self.allowance = 0  # how many bytes may have come in by now
         self.request_headers = request_headers
         self.phase = "waiting for a connection"
-        self.waits = False  # for room: the site is not to blame for the silence
+        self.waits = 0.0  # since when, for room: the site is not to blame for the silence, nor for the time
+        self.waited = 0.0  # seconds, so far
         self.fresh = False  # no idle connection will do
         self.reused = False
         self.address: str | None = None
@@ -158,6 +163,10 @@ class Attempt:
         )
 
 
+def _never() -> float:
+    return float("inf")
+
+
 ATTEMPT: Final[ContextVar[Attempt]] = ContextVar("crawler.adapters.attempt")
 """The request that this task is making: how the connector, deep inside aiohttp, finds it."""
 
@@ -220,7 +229,7 @@ class Watch:
         self._cancelling = task.cancelling()
         limits = self._limits
         soonest = min(limits.first_byte_timeout, limits.read_timeout, limits.rate_window)
-        self._sleep(min(self._until, self._attempt.began + soonest))
+        self._sleep(min(self._until, self._attempt.deadline(), self._attempt.began + soonest))
         return self
 
     def __exit__(
@@ -237,7 +246,7 @@ class Watch:
 
     def hurry(self, seconds: float) -> None:
         """Allow no more than so many seconds from now: what is left to do is not worth more."""
-        self._until = min(self._until, time.monotonic() + seconds)
+        self._until = min(self._until, time.monotonic() + seconds - self._attempt.waited)
         if self._until < self._when:
             self._handle.cancel()
             self._sleep(self._until)
@@ -263,7 +272,10 @@ class Watch:
     def _next(self, now: float) -> tuple[float, Failure | None]:
         """Return the next moment to look, and what it means if that moment has passed."""
         attempt, limits = self._attempt, self._limits
-        due, verdict = self._until, self._too_late()
+        waited = attempt.waited + (now - attempt.waits if attempt.waits else 0.0)
+        due, verdict = self._until + waited, self._too_late(self._word)
+        if (deadline := attempt.deadline()) < due:
+            due, verdict = deadline, self._too_late("the time for it was over")
         if attempt.waits:
             attempt.last, self._window, self._window_bytes = now, now, attempt.received
             return (now + 1.0, None) if now + 1.0 < due else (due, verdict)
@@ -284,8 +296,8 @@ class Watch:
         soonest = now + min(limits.first_byte_timeout, limits.read_timeout, limits.rate_window)
         return (soonest, None) if soonest < due else (due, verdict)
 
-    def _too_late(self) -> Failure:
-        return Failure(Outcome.TIMEOUT, f"{self._word} ({self._attempt.phase.replace('_', ' ')})")
+    def _too_late(self, word: str) -> Failure:
+        return Failure(Outcome.TIMEOUT, f"{word} ({self._attempt.phase.replace('_', ' ')})")
 
     def _rate(self, now: float, due: float, verdict: Failure) -> tuple[float, Failure | None]:
         """Judge the bytes of the last window; silence is left to the time between bytes."""

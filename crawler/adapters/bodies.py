@@ -59,11 +59,8 @@ class Bodies:
                 raise Failure(Outcome.TOO_LARGE, f"{attempt.content_length} bytes announced")
             while data := await content.readany():
                 attempt.wire_bytes += len(data)
-                if claim is not None and claim.needs(body.tell() + len(data)):
-                    attempt.waits = True
-                    await claim.wait()
-                    attempt.waits, attempt.last = False, time.monotonic()
-                await self._unpack(decoding.feed(data), body)
+                await _make_room(claim, body.tell() + len(data), attempt)
+                await self._unpack(decoding.feed(data), body, claim, attempt)
             decoding.finish()
         except DecodedTooLargeError:
             if truncate:
@@ -75,12 +72,16 @@ class Bodies:
             raise broken(error) from None
         return body.getvalue(), ""
 
-    async def _unpack(self, pieces: "Iterator[bytes]", body: io.BytesIO) -> None:
-        if not self._unpacking.locked() and _wrote_all(pieces, body, time.monotonic() + HOLD):
+    async def _unpack(
+        self, pieces: "Iterator[bytes]", body: io.BytesIO, claim: "Claim | None", attempt: "Attempt"
+    ) -> None:
+        if not self._unpacking.locked() and _wrote_all(pieces, body, claim):
             return
         while True:
+            # A packet may unpack to a thousand times its size. Who waits for room lets others unpack.
+            await _make_room(claim, body.tell(), attempt)
             async with self._unpacking:
-                if _wrote_all(pieces, body, time.monotonic() + HOLD):
+                if _wrote_all(pieces, body, claim):
                     return
                 await asyncio.sleep(0)  # with the lock held: the next one begins in the next round
 
@@ -93,11 +94,22 @@ class Bodies:
             raise broken(error) from None
 
 
-def _wrote_all(pieces: "Iterator[bytes]", body: io.BytesIO, until: float) -> bool:
-    """Write pieces until there are no more, or the time is over."""
+async def _make_room(claim: "Claim | None", size: int, attempt: "Attempt") -> None:
+    """Wait for room, should a body of so many bytes need it."""
+    if claim is not None and claim.needs(size):
+        attempt.waits = time.monotonic()
+        await claim.wait()
+        attempt.last = time.monotonic()
+        attempt.waited += attempt.last - attempt.waits
+        attempt.waits = 0.0
+
+
+def _wrote_all(pieces: "Iterator[bytes]", body: io.BytesIO, claim: "Claim | None") -> bool:
+    """Write pieces until there are no more, or the time is over, or they need room first."""
+    until = time.monotonic() + HOLD
     for piece in pieces:
         body.write(piece)
-        if time.monotonic() > until:
+        if time.monotonic() > until or (claim is not None and claim.needs(body.tell())):
             return False
     return True
 

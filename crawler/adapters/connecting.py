@@ -129,7 +129,8 @@ class Connector(aiohttp.TCPConnector):
         A process that was frozen meanwhile finds the connection made when it wakes, before any timer tells it how late it is.
         """
         connection = await super().connect(req, traces, timeout)
-        if time.monotonic() >= ATTEMPT.get().until:
+        attempt = ATTEMPT.get()
+        if time.monotonic() >= min(attempt.until, attempt.deadline()):
             connection.close()
             raise Failure(Outcome.TIMEOUT, "the time for it was over")
         return connection

@@ -18,7 +18,8 @@ _RIGHT: Final = re.compile(
     rb"HTTP/1\.[01] [2-9]\d\d(?: [^\r\n\0]*)?\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*\r\n)*+\r\n"
 )
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_STATUS: Final = re.compile(rb"HTTP/(\d)(?:\.(\d))?[ \t]+(\d{3})(?!\d)[ \t]*(.*)", re.IGNORECASE)
+# Below 100 is neither an answer nor an interim one (RFC 9110 section 15): two readers would tell differently where it ends.
+_STATUS: Final = re.compile(rb"HTTP/(\d)(?:\.(\d))?[ \t]+([1-9]\d\d)(?!\d)[ \t]*(.*)", re.IGNORECASE)
 _START: Final = b"HTTP/"
 _LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*\d{1,18}[ \t]*\r\n")
 _CHUNKED: Final = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n")

@@ -152,7 +152,7 @@ class Web:
         truncate: bool = False,
         total_timeout: float | None = None,
         keep_body_on_error: bool = False,
-        deadline: float | None = None,
+        deadline: "Callable[[], float] | None" = None,
         claim: "Claim | None" = None,
     ) -> Answer:
         """Make one GET request.
@@ -166,7 +166,7 @@ class Web:
             truncate: a longer body is cut there, and is OK.
             total_timeout: seconds, instead of the limit.
             keep_body_on_error: the body of a 4xx or 5xx is kept too, cut at the cap.
-            deadline: of the loop's clock: give up then, whatever the limits say.
+            deadline: of the loop's clock: give up then, whatever the limits say. Asked again when it has come, for it may have moved.
             claim: to room, should the body be large.
 
         Raises:
@@ -183,9 +183,9 @@ class Web:
             return attempt.answer(Outcome.ADDRESS_REFUSED, refusal)
         total = self._limits.total_timeout if total_timeout is None else total_timeout
         until, word = began + total, f"not done within {total:g} s"
-        if deadline is not None and deadline < until:
-            until, word = deadline, "the time for it was over"
         attempt.until = until
+        if deadline is not None:
+            attempt.deadline = deadline
         token = ATTEMPT.set(attempt)
         try:
             with Watch(attempt, self._limits, until, word) as watch:

@@ -4,7 +4,8 @@
     ?a=1&a=1&a=1      ?f=1&f=2&...&f=9      ?next=%252525...      ?a&amp;amp;amp;b
 
 1. Only what no person would link to is refused: of 65,000 URLs of published documentation not one.
-2. What has no such mark and no end all the same (calendars, counters, host names) is told by what its pages say: `crawler.core.budget`.
+2. What has no such mark and no end all the same (calendars, counters, host names) is told by what its pages say: its `gist`, and by
+what that leaves of the budget of its domain (migrations/0004_traps.sql).
 
 Heritrix refuses three equal segments in a row (PathologicalPathDecideRule), Nutch a segment that comes back twice with one between
 (regex-urlfilter.txt, "to break loops").
@@ -40,6 +41,13 @@ SHOWN: Final = 40
 """Characters of a segment or a parameter in a reason."""
 
 _DIGITS: Final = re.compile(r"\d+")
+
+_OTHERS, _WORDS = 0x100, 0x200
+"""From where on letters stand for segments, those without a nought being words."""
+_CYCLE: Final = re.compile(rf"(.{{1,{MAX_SEGMENTS // REPEATS}}}?)\1{{{REPEATS - 1}}}")
+_CYCLE_WITH_WORD: Final = re.compile(
+    rf"([\u0100-\u01ff]{{0,{MAX_SEGMENTS // REPEATS}}}+[\u0200-\u02ff].{{0,{MAX_SEGMENTS // REPEATS}}}?)\1{{{REPEATS - 1}}}"
+)
 
 
 def trap(url: str) -> str | None:
@@ -90,23 +98,20 @@ def _trap_in_query(url: str) -> str | None:
 
 def _repeats(segments: list[str]) -> bool:
     """Whether a run of segments follows itself often enough, whatever its length."""
-    for size in range(1, len(segments) // REPEATS + 1):
-        run = 0  # how many segments in a row equal the one `size` places on
-        for here, there in zip(segments, segments[size:], strict=False):
-            run = run + 1 if here == there else 0
-            if run == size * (REPEATS - 1):
-                return True
-    return False
+    return _CYCLE.search(_lettered(segments)) is not None
 
 
 def _counts_on(segments: list[str]) -> bool:
     """Whether a run of segments follows itself but for the numbers in it, with a word in it that stays: ``/a/1/a/2/a/3``."""
-    shapes = [_DIGITS.sub("0", segment) for segment in segments]
-    for size in range(2, len(shapes) // REPEATS + 1):
-        for start in range(len(shapes) - size * REPEATS + 1):
-            run = shapes[start : start + size]
-            if any(shape and "0" not in shape for shape in run) and all(
-                shapes[start + size * n : start + size * (n + 1)] == run for n in range(1, REPEATS)
-            ):
-                return True
-    return False
+    return _CYCLE_WITH_WORD.search(_lettered([_DIGITS.sub("0", segment) for segment in segments])) is not None
+
+
+def _lettered(segments: list[str]) -> str:
+    """A letter for each segment, the same for equal ones: 50 short strings are compared too slowly for 5,000 links of a page."""
+    numbers: dict[str, int] = {}
+    return "".join(
+        [
+            chr((_WORDS if one and "0" not in one else _OTHERS) + numbers.setdefault(one, len(numbers)))
+            for one in segments
+        ]
+    )

@@ -94,6 +94,13 @@ def test_the_end_is_found(head: bytes, rest: bytes) -> None:
     assert head_end(bytearray(head + rest), 0) == len(head)
 
 
+@pytest.mark.parametrize("code", [b"000", b"099"])
+def test_no_status(code: bytes) -> None:
+    """A number that is no status is refused: it would be an answer to some and an interim one to others."""
+    with pytest.raises(MalformedHeadError):
+        mended(b"HTTP/1.1 " + code + b" Odd\r\nContent-Length: 0\r\n\r\n")
+
+
 @pytest.mark.parametrize("start", [b"H", b"HTT", b"http/1", b"HTTP/"])
 def test_what_may_become_http(start: bytes) -> None:
     """The first letters may still become a head."""

@@ -12,9 +12,9 @@ from typing import Any, Final
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
-from crawler.adapters.web import Limits
+from crawler.adapters.web import Limits, Web
 from crawler.core.model import Outcome
-from crawler.room import LARGE, Room
+from crawler.room import LARGE, LEAST, Room
 from tests.adapters.browsing import (
     TEXT,
     anything,
@@ -90,7 +90,7 @@ async def test_a_large_body_waits_for_room() -> None:
     """Who has to wait for room longer than a site may be silent blames nobody: the body is whole in the end."""
     body = b"x" * (4 * LARGE)
     room = Room(max_body=1 << 30)
-    async with Site(response(body)) as site, browser(read_timeout=0.2, rate_window=0.3) as web:
+    async with Site(response(body)) as site, browser(read_timeout=0.2, rate_window=0.3, total_timeout=0.8) as web:
         with room.claim() as first, room.claim() as second, room.claim() as third:
             await first.wait()
             await second.wait()
@@ -101,6 +101,31 @@ async def test_a_large_body_waits_for_room() -> None:
             answer = await task
 
             assert (waited, answer.outcome, len(answer.body)) == (True, Outcome.OK, len(body))
+
+
+async def test_what_unpacks_to_a_large_body_waits_for_room() -> None:
+    """Bodies that are small as sent and large as meant are in memory only as many at once as there is room for."""
+    body = gzip.compress(b"x" * (4 * LARGE))
+    room, at_once = Room(max_body=1 << 30), LEAST + 4
+    held = 0
+
+    async def visit(web: Web, url: str) -> Outcome:
+        nonlocal held
+        with room.claim() as claim:
+            answer = await web.get(url, accept_type=anything, claim=claim)
+            held += not claim.needs(len(answer.body))
+        return answer.outcome
+
+    async with Site(response(body, headers=["Content-Encoding: gzip"])) as site, browser() as web:
+        with room.claim() as first, room.claim() as second:
+            await first.wait()
+            await second.wait()
+            visits = [asyncio.create_task(visit(web, site.url())) for _ in range(at_once)]
+            early, _ = await asyncio.wait(visits, timeout=0.5)
+        outcomes = await asyncio.gather(*visits)
+
+    assert len(body) < LARGE
+    assert (len(early), held, outcomes) == (0, at_once, [Outcome.OK] * at_once)
 
 
 async def test_endless_framing() -> None:

@@ -143,11 +143,28 @@ async def test_a_kept_connection_that_fell_silent() -> None:
     assert brief(second) == (Outcome.TIMEOUT, "no answer within 0.2 s")
 
 
+async def test_a_deadline_that_moves() -> None:
+    """A deadline that is put off while the request is open does not cut it: a lease is renewed meanwhile."""
+    loop = asyncio.get_running_loop()
+
+    async def late(visitor: Visitor) -> None:
+        await asyncio.sleep(0.4)
+        await visitor.say(response())
+
+    async with Site(late) as site, browser() as web:
+        moved = [loop.time() + 0.2]
+        loop.call_later(0.1, lambda: moved.append(moved[0] + 60))
+        answer = await web.get(site.url(), accept_type=anything, deadline=lambda: moved[-1])
+
+    assert answer.outcome is Outcome.OK
+
+
 async def test_the_caller_may_be_in_a_hurry() -> None:
     """A deadline or a total of the caller's goes before the limits."""
     loop = asyncio.get_running_loop()
     async with Site(SILENT) as site, browser() as web:
-        late = await web.get(site.url(), accept_type=anything, deadline=loop.time() + 0.1)
+        soon = loop.time() + 0.1
+        late = await web.get(site.url(), accept_type=anything, deadline=lambda: soon)
         short = await web.get(site.url(), accept_type=anything, total_timeout=0.1)
 
     assert brief(late) == (Outcome.TIMEOUT, "the time for it was over (first byte)")

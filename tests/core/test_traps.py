@@ -1,5 +1,7 @@
 """The marks of a site without end, in the spelling of a URL."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,3 +91,14 @@ def test_never_raises(rest: str) -> None:
 
     assert url is not None
     assert len(trap(url) or "") < 120
+
+
+def test_a_page_of_them_is_told_soon() -> None:
+    """As many links as a page may have, each of which repeats as often as it can without being a trap, take no seconds."""
+    thue = ["ab"[n.bit_count() % 2] for n in range(47)]  # nothing in it stands three times in a row
+    links = [f"http://h/{'/'.join(thue)}/{n}" for n in range(5_000)]
+    began = time.process_time()
+    found = {trap(link) for link in links}
+
+    assert found == {None}
+    assert time.process_time() - began < 1.5

@@ -109,6 +109,18 @@ def test_alone(program: Program, web: Web, sites: dict[str, dict[str, Any]]) -> 
     assert hurried(web.log, DELAY, domain) == []
 
 
+def test_in_a_pause(program: Program, web: Web, sites: dict[str, dict[str, Any]]) -> None:
+    """A refresh in the pause between the rules and the page that they allow is heeded before that page."""
+    here, seed = on(program, web, DELAY="8s"), web.url("one.test")
+    with running(here, seed) as process:
+        when(lambda: web.asked() == [PATH])
+        sites["one.test"][PATH] = robots("/")
+        here.run("refresh", "--robots", "one.test")
+        ended(process, status=1)  # no page was stored
+
+    assert web.asked() == [PATH, PATH]
+
+
 def test_killed_command(program: Program, web: Web, sites: dict[str, dict[str, Any]]) -> None:
     """A command that is killed while it asks leaves nothing wrong: the next run takes the domain over, asks first, and goes on."""
     here, seed = on(program, web), web.url("one.test")
@@ -187,6 +199,20 @@ def test_throttled(program: Program, web: Web, sites: dict[str, dict[str, Any]])
     assert [(row["outcome"], row["why"]) for row in summary["waiting"]] == [
         ("robots_refused", "status 429, Retry-After 3600 s")
     ]
+
+
+def test_throttled_elsewhere(program: Program, web: Web, sites: dict[str, dict[str, Any]]) -> None:
+    """A robots.txt that redirects to another host of its domain, which wants rest, has the whole domain wait too."""
+    sites["one.test"][PATH] = redirect("http://www.one.test:PORT/robots.txt")
+    sites["www.one.test"][PATH] = status(503, retry_after="3600")
+    sites["z.one.test"] = {PATH: robots(), **ring(PAGES)}
+    sites["two.test"] = {PATH: robots(), "/": page("two")}
+    seeds = [web.url(name) for name in ("one.test", "z.one.test", "two.test")]
+    summary = on(program, web).crawl(*seeds, "--name", "all")
+    last = [one for one in web.log if one.host != "two.test"][-1]
+
+    assert (last.host, last.path) == ("www.one.test", PATH)
+    assert {row["why"] for row in summary["waiting"]} == {"status 503, Retry-After 3600 s"}
 
 
 def test_odd_robots_together(program: Program) -> None:
