@@ -90,14 +90,16 @@ def _answer(sink: BinaryIO, task: Task, body: bytes) -> bool:
         parser=task.parser,
         types=frozenset(task.types),
     )
-    parsed, fault, began = None, "", time.process_time()
+    parsed, fault, spent, began = None, "", False, time.process_time()
     try:
         parsed = parse(job)
-    except (UnreadableError, MemoryError, RecursionError):
+    except UnreadableError:
         pass
+    except (MemoryError, RecursionError):
+        spent = True
     except Exception as error:  # noqa: BLE001 - a fault of ours: told to the parent, who reports it
         fault = f"{type(error).__name__}: {error} at {_place(error)}"
-    last = _peak() > TIRED
+    last = spent or _peak() > TIRED
     packed = b"" if parsed is None else parsed.compressed or b""
     reply = msgspec.msgpack.encode(
         Reply(

@@ -21,7 +21,6 @@ import msgspec
 import structlog
 
 from crawler.core.content import reads_as_html, sniff
-from crawler.core.errors import FaircrawlError
 from crawler.parser_process import LENGTHS, Reply, Task, parsed_of
 from crawler.parsing import SLOW, Job, Parsed
 
@@ -64,7 +63,7 @@ class Grants:
 GRANTS: Final = Grants()
 
 
-class ParserFaultError(FaircrawlError):
+class ParserFaultError(Exception):
     """The parser met something it was not written for: a fault of ours."""
 
 
