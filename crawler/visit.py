@@ -13,14 +13,13 @@ import asyncio
 import random
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from math import inf
 
 from crawler.adapters.domains import ByHand
 from crawler.adapters.frontier import Accepted
-from crawler.adapters.web import Web
-from crawler.asking import RobotsAsker
 from crawler.core.condemnation import BLAME, Condemnations
 from crawler.core.content import may_store, media_type
 from crawler.core.headers import sent_to
@@ -30,40 +29,11 @@ from crawler.core.robots import DENY_ALL, product_token
 from crawler.core.robots_record import needs_fetch
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import domain_of, origin_of, path_of
-from crawler.crawlbook import CrawlBook
+from crawler.equipment import Tools
 from crawler.leases import Lease
 from crawler.ledger import Ledger
 from crawler.pacing import Slot
-from crawler.reading import Reader
-from crawler.recorder import Recorder
-from crawler.room import Room
-from crawler.rules import Known, RulesBook, standing_of
-
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """The settings that pace a turn, in seconds."""
-
-    delay: float
-    max_crawl_delay: float
-    per_domain: int
-    turn_seconds: float
-    user_agent: str
-    parser: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a turn needs of its worker."""
-
-    web: Web
-    crawls: CrawlBook
-    rules: RulesBook
-    asker: RobotsAsker
-    reader: Reader
-    room: Room
-    recorder: Recorder
-    manners: Manners
+from crawler.rules import Known, standing_of
 
 
 class TurnVisit:
@@ -142,13 +112,24 @@ class TurnVisit:
         await self._tools.crawls.know({item.crawl_id for item in self._urls}, self._urls)
         self._pace = self._new_pace()
         # The first slot learns the first origin's rules before the others start: they may ask for one request at a time.
-        item = self._take()
-        if item is None or not await self._visit(item, self._slots[0]):
+        item, first = self._take(), self._slots[0]
+        if item is None or not await self._venture(first) or not await self._visit(item, first):
             return
         self._slots += [self._slot(number) for number in range(1, min(self._pace.slots, len(self._urls)))]
         async with asyncio.TaskGroup() as slots:
             for slot in self._slots:
                 slots.create_task(self._run_slot(slot))
+
+    async def _venture(self, slot: Slot) -> bool:
+        """After a lost turn: from its first request on, this one may be what kills workers. Killed while it waits, it is not."""
+        if self._accepted.lost:
+            if not await slot.rest(
+                inf
+            ):  # however long the pause is: else the turn would end before it, time and again
+                return False
+            self._until = max(self._until, time.monotonic() + self._tools.manners.turn_seconds)
+            await self._tools.frontier.venture(self.turn.domain_id, self._accepted.turn)
+        return True
 
     async def _run_slot(self, slot: Slot) -> None:
         while slot.number < self._pace.slots and (item := self._take()) is not None:

@@ -41,6 +41,7 @@ from crawler.core.urls import domain_of
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.enduring import AGAIN, AWAY, Endurance
+from crawler.equipment import Manners, Tools
 from crawler.guards import Door, MemoryGuard
 from crawler.intake import Intake
 from crawler.leases import Leases
@@ -55,7 +56,7 @@ from crawler.refreshing import RobotsRefresh
 from crawler.room import Room
 from crawler.rules import RulesBook
 from crawler.settings import Settings
-from crawler.visit import Manners, Tools, TurnVisit
+from crawler.visit import TurnVisit
 from crawler.watching import DomainWatch
 
 log: Final = structlog.get_logger()
@@ -187,7 +188,9 @@ class Worker:
         )
         reader = Reader(self._parsers, self._page_failed)
         room = Room(settings.max_body, settings.processes)
-        self._tools = Tools(web, self._crawls, rules, asker, reader, room, self.recorder, manners)
+        self._tools = Tools(
+            self._frontier, web, self._crawls, rules, asker, reader, room, self.recorder, manners
+        )
         self._watch = DomainWatch(Domains(self._database), self._active.values, self._crawls, rules, refresh)
         try:
             await self._arrive()

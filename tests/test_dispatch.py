@@ -35,11 +35,13 @@ class Bench:
         sql = "select body from messages where queue = $1 order by message_id"
         return [decode(r["body"]) for r in await rows(self.database, sql, queue)]
 
-    async def lose(self) -> list[Turn]:
-        """Accept what was dispatched, and let the lease end: what it was."""
+    async def lose(self, *, venture: bool = True) -> list[Turn]:
+        """Accept what was dispatched, begin with it (*venture*) or wait out its pause for ever, and let the lease end: what it was."""
         turns = await self.messages()
         for turn in turns:
-            await self.heart.accept(turn.domain, turn.turn)
+            accepted = await self.heart.accept(turn.domain, turn.turn)
+            if accepted is not None and accepted.lost and venture:
+                await self.heart.frontier.venture(turn.domain_id, accepted.turn)
         await self.database.script("delete from messages; update domains set ready_at = now()")
         return turns
 
@@ -103,6 +105,19 @@ async def test_lost_turn(bench: Bench) -> None:
     assert {u.url for u in after.urls} == {A + "1", A + "2", A + "3"} - {dead.urls[0].url}
     assert "lost 6 times" in letter["reason"]
     assert await bench.heart.counts(crawl) == {"": (2, 0), "decode_error": (1, 0)}
+
+
+async def test_lost_while_waiting(bench: Bench) -> None:
+    """Turns that were cut off before they asked for anything are no reason to give a URL up, however many there were."""
+    crawl = await bench.heart.crawl(A + "1", A + "2")
+    for _ in range(3 * LOST_FOR_GOOD):
+        await bench.dispatcher.dispatch_once()
+        await bench.lose(venture=False)
+    await bench.dispatcher.dispatch_once()
+
+    assert len(await bench.messages()) == 1
+    assert await bench.messages("crawl.dead") == []
+    assert await bench.heart.counts(crawl) == {"": (2, 0)}
 
 
 async def test_nothing_due(bench: Bench) -> None:

@@ -178,6 +178,10 @@ class Frontier:
             if r["taken"]
         }
 
+    async def venture(self, domain_id: int, turn: int) -> None:
+        """Count a turn that comes after a lost one: if it does not end with a release, it was lost too."""
+        await self.database.fetch("venture", domain_id, turn)
+
     async def renew(self, held: Sequence[tuple[int, int]], work_lease: float) -> set[int]:
         """Domains of *held* (domain_id, turn) whose lease is now *work_lease* seconds long again; the others are not renewed."""
         rows = await self.database.fetch(

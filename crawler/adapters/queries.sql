@@ -35,7 +35,7 @@ free as materialized (
     for no key update skip locked) h)
 update domains d
 set turn = d.turn + 1, ready_at = clock_timestamp() + $2::interval, holder = 'queue', dispatcher = $3,
-    lost = d.lost + coalesce(d.holder <> 'queue', false)::int
+    lost = greatest(d.lost, coalesce(d.holder <> 'queue', false)::int)
 from free where d.domain_id = free.domain_id
 returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.concurrency_by_hand, host(d.address) as address,
   free.n as lines;
@@ -146,6 +146,11 @@ update domains d set turn = d.turn + 1, holder = case when c.taken then $3 end, 
 from chosen c where d.domain_id = c.domain_id
 returning d.domain_id, d.turn, d.lost, greatest(d.delay, d.delay_by_hand) as delay, d.delay_by_hand, d.concurrency_by_hand, d.blocked,
   d.failures, d.throttled, c.taken;
+
+-- name: venture
+-- A turn after a lost one has waited out its pause, and begins now: from here on it may be what kills workers. $1 domain, $2 turn.
+-- Counted when it ends badly, turns that were cut off while they did nothing but wait would be counted too, and buried in the end.
+update domains set lost = lost + 1 where domain_id = $1 and turn = $2;
 
 -- name: claim
 -- A domain that is at rest, for one request outside a turn (a robots.txt that redirects to another domain): dispatch and accept
@@ -707,7 +712,7 @@ with mine as (
   where holder is not null and (holder = any($1::text[]) or (holder = 'queue' and dispatcher = any($1::text[])))
   order by domain_id for no key update)
 update domains d
-set turn = d.turn + 1, holder = null, lost = d.lost + (d.holder <> 'queue')::int,
+set turn = d.turn + 1, holder = null, lost = greatest(d.lost, (d.holder <> 'queue')::int),
     ready_at = least(d.ready_at, clock_timestamp() + case when d.holder = 'queue' then interval '0' else greatest(d.delay, d.delay_by_hand) end)
 from mine where d.domain_id = mine.domain_id returning d.domain_id;
 

@@ -359,20 +359,22 @@ async def test_pause_from_the_end(heart: Frontiers) -> None:
 
 
 async def test_lost_turns(heart: Frontiers) -> None:
-    """A turn that ends without a release counts as lost, one that was never accepted does not; a release forgets them."""
+    """A turn that ends without a release counts as lost, but after the first only if it began; a release forgets them."""
     await heart.crawl(A)
     losses = []
-    for accepts in (True, True, False, True):
+    for accepts, ventures in ((True, False), (True, True), (True, False), (False, False), (True, True)):
         turn, urls = (await heart.take())["a.example"]
         losses.append((await heart.domain("a.example"))["lost"])
         if accepts:
             accepted = await heart.accept("a.example", turn)
             assert accepted
             held = accepted.turn
+            if ventures:
+                await heart.frontier.venture(domain_id("a.example"), held)
         await heart.database.script("update domains set ready_at = now()")
     await heart.record([visit(urls[0])], [release("a.example", held)])
 
-    assert losses == [0, 1, 2, 2]
+    assert losses == [0, 1, 2, 2, 2]
     assert (await heart.domain("a.example"))["lost"] == 0
 
 

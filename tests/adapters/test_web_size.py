@@ -90,7 +90,10 @@ async def test_a_large_body_waits_for_room() -> None:
     """Who has to wait for room longer than a site may be silent blames nobody: the body is whole in the end."""
     body = b"x" * (4 * LARGE)
     room = Room(max_body=1 << 30)
-    async with Site(response(body)) as site, browser(read_timeout=0.2, rate_window=0.3, total_timeout=0.8) as web:
+    async with (
+        Site(response(body)) as site,
+        browser(read_timeout=0.2, rate_window=0.3, total_timeout=0.8) as web,
+    ):
         with room.claim() as first, room.claim() as second, room.claim() as third:
             await first.wait()
             await second.wait()

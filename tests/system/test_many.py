@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from crawler.adapters.frontier import LOST_FOR_GOOD
 from crawler.core import turns
 from crawler.demo.language import Site, page, robots, slow
 from crawler.demo.server import serving
@@ -44,6 +45,29 @@ def urls(hall: Machines, sites: dict[str, Site]) -> list[str]:
     return [
         hall.web.url(host, path) for host, site in sites.items() for path in site if path != "/robots.txt"
     ]
+
+
+@pytest.mark.parametrize(
+    ("step", "pages", "more"),
+    [("accepted", 1, {}), ("connected", 0, {}), ("connected", 0, {"DELAY": "2s", "TURN_SECONDS": "1s"})],
+)
+async def test_lost_again_and_again(
+    dsn: str, tmp_path: Path, step: str, pages: int, more: dict[str, str]
+) -> None:
+    """A URL is given up when every worker dies with its request, however long the pause, and not when they die before there is one."""
+    with serving({"site.test": {"/robots.txt": PLAIN, "/": page("start")}}) as web:
+        async with machines(
+            web, dsn, tmp_path, None, **{"TURN_SECONDS": "3s", "QUEUE_LEASE": "20s"} | more
+        ) as hall:
+            await hall.seed("all", [web.url("site.test")])
+            for _ in range(LOST_FOR_GOOD + 1):
+                await hall.bury(hall.victim(step, 1))
+            hall.start()
+            await hall.until_done("all", "nobody dies any more")
+            stored = await hall.pages("all")
+            await hall.dismiss()
+
+    assert stored == pages
 
 
 async def test_budget_of_four_workers(dsn: str, tmp_path: Path, carrier: tuple[str, str] | None) -> None:
