@@ -103,7 +103,10 @@ class RobotsAsker:
                 with slot.request():
                     answer = await self._get(url, user_agent, lease.left())
             else:
-                answer = await self._get_elsewhere(url, user_agent)
+                elsewhere = await self._get_elsewhere(url, origin, user_agent)
+                if not isinstance(elsewhere, Answer):
+                    return None if elsewhere is None else Asked(answer, url, elsewhere)
+                answer = elsewhere
             if answer.outcome is not Outcome.REDIRECT:
                 return Asked(answer, url)
             target = canonical(answer.redirect_to or "", url)
@@ -138,7 +141,8 @@ class RobotsAsker:
             deadline=lambda: ends,
         )
 
-    async def _get_elsewhere(self, url: str, user_agent: str | None) -> Answer:
+    async def _get_elsewhere(self, url: str, origin: str, user_agent: str | None) -> Answer | Known | None:
+        """Ask another domain when it is free, or take what whoever visits it has learned meanwhile; None: it was at work for too long."""
         clock = asyncio.get_running_loop().time
         name = domain_of(url)
         number, began = domain_id(name), clock()
@@ -149,8 +153,12 @@ class RobotsAsker:
                 return Answer(
                     Outcome.SCOPE_REFUSED, began, clock(), f"{name}, where it redirects to, is blocked"
                 )
-            if clock() - began > self._patience:
-                return Answer(Outcome.TIMEOUT, began, clock(), f"{name}, where it redirects to, was busy")
+            if known := await self._known_already(url, origin):
+                return known
+            if (
+                clock() - began > self._patience
+            ):  # busy with us: no fault of the site, which is asked again in its next turn
+                return None
             await asyncio.sleep(0.25)
             asked = boottime()
         owed = self._delay

@@ -16,6 +16,9 @@ GROUPS: Final = Path("/sys/fs/cgroup")
 PART: Final = 0.8
 """What we take at most of what there is: the rest is for the database, the page cache and the sockets."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+APART: Final = 128 * 1024
+"""Bytes from which on a block stands apart: what glibc begins with."""
+_M_MMAP_THRESHOLD: Final = -3
 
 
 def share_of(most: int | None, processes: int) -> int | None:
@@ -58,6 +61,18 @@ def give_back() -> None:
     gc.collect()
     try:
         ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # another C library
+        return
+
+
+def keep_large_apart() -> None:
+    """Let the C library take each large block from the system, and give it back when it is freed (glibc alone can be asked).
+
+    By itself it moves that border up to 32 MiB as soon as one is freed (mallopt(3)). Bodies that grow beside each other then
+    leave holes of all sizes in one heap: fifty bombs at once took 490 MB instead of 290.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, APART)
     except (AttributeError, OSError):  # another C library
         return
 

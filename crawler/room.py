@@ -13,7 +13,7 @@ from typing import Final, Self
 
 LARGE: Final = 256 * 1024
 """Bytes up to which a body needs no room."""
-MEMORY: Final = 160 << 20
+MEMORY: Final = 96 << 20
 """Bytes that large bodies may fill together."""
 LEAST: Final = 2
 

@@ -45,7 +45,7 @@ from crawler.equipment import Manners, Tools
 from crawler.guards import Door, MemoryGuard
 from crawler.intake import Intake
 from crawler.leases import Leases
-from crawler.memory import resident, share_of
+from crawler.memory import keep_large_apart, resident, share_of
 from crawler.parsers import Parsers
 from crawler.ports import Delivery, Queue
 from crawler.presence import Presence
@@ -108,6 +108,7 @@ class Worker:
             failed=self._alerts.away,
         )
         self._active: dict[asyncio.Task[None], TurnVisit] = {}
+        keep_large_apart()
         self._parsers = Parsers(settings.processes)
         self._memory = MemoryGuard(
             share_of(settings.max_memory, settings.processes),

@@ -297,4 +297,6 @@ def reason(error: OSError) -> str:
         return error.strerror
     if error.errno:
         return os.strerror(error.errno).lower()
+    if isinstance(error, ConnectionResetError):
+        return "closed"  # the loop's own, without a number: an end of file where more was due
     return (str(error).splitlines() or [type(error).__name__])[0][:100].lower()

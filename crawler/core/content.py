@@ -171,7 +171,11 @@ def may_store(media_type: str | None, extra: frozenset[str] = frozenset()) -> bo
     `extra` holds media types, ``image/*`` or ``*/*`` (design, section 7). None, for nothing declared, may be
     read: ask again with what `sniff` tells.
     """
-    if media_type is None or (is_text(media_type) and media_type not in TEXT_REFUSED):
+    if (
+        media_type is None
+        or media_type in _UNKNOWN
+        or (is_text(media_type) and media_type not in TEXT_REFUSED)
+    ):
         return True
     kind = media_type.partition("/")[0]
     return not extra.isdisjoint((media_type, f"{kind}/*", "*/*"))

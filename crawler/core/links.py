@@ -143,7 +143,8 @@ def parse_page(
         directives=kept(directives),
         links=() if directives & NO_FOLLOW else resolve(references, url, found.base, charset),
         text_digest=content.text_digest(text),
-        gist=gist(text, url),
+        # A page of links without a word may be one of a trap's too: then its title is all it says.
+        gist=gist(text, url) or (gist(f"silent: {found.title or ''}", url) if found.references else None),
     )
 
 

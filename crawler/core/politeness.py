@@ -93,5 +93,7 @@ def throttle_wait(*, retry_after: float | None, throttled_in_a_row: int, jitter:
     """
     # Eleven doublings are more than a day; the limit keeps the power small.
     own = FIRST_THROTTLE_WAIT * 2.0 ** min(max(throttled_in_a_row - 1, 0), 11)
-    wait = own if retry_after is None else retry_after
+    # A site that has said 0 and meant it would not be throttling again: ten tries would be gone in a moment.
+    said = None if retry_after == 0 and throttled_in_a_row > 1 else retry_after
+    wait = own if said is None else said
     return min(wait * (1 + JITTER * jitter), DAY)

@@ -268,3 +268,9 @@ def test_no_bytes_raise(body: bytes, content_type: str | None) -> None:
     expected = (True, text)
 
     assert ("/" in told, content.clean(text)) == expected
+
+
+@pytest.mark.parametrize("declared", ["*/*", "unknown/unknown", "application/unknown"])
+def test_a_type_that_says_nothing_may_be_read(declared: str) -> None:
+    """What the MIME Sniffing standard takes for no type (section 7) is not refused before its bytes were seen."""
+    assert content.may_store(declared)

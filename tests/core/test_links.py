@@ -511,3 +511,13 @@ def test_doubling_a_page_changes_no_link(references: list[str]) -> None:
     expected = found(html)
 
     assert found(html + html) == expected
+
+
+def test_pages_of_links_without_a_word_say_the_same() -> None:
+    """A trap of pictures that lead to pictures is seen through as one of words is."""
+    one, other = (
+        parse_page(b"<a href=/%d><img src=/%d.png></a>" % (n, n), f"http://h.test/p{n}", "text/html").gist
+        for n in (1, 2)
+    )
+
+    assert one == other is not None

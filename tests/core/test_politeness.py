@@ -148,7 +148,14 @@ def test_never_sooner_than_asked(asked: float, count: int, jitter: float) -> Non
     """What the site asked for is waited out, up to half as long again, and a day at most."""
     wait = throttle_wait(retry_after=asked, throttled_in_a_row=count, jitter=jitter)
 
-    assert asked <= wait <= min(asked * 1.5, DAY)
+    assert asked <= wait <= min(asked * 1.5, DAY) or (asked == 0 and count > 1)
+
+
+def test_a_site_that_says_0_again_and_again_gets_rest() -> None:
+    """Ten tries are not gone in a moment because each answer says that the next may come at once."""
+    waits = [throttle_wait(retry_after=0.0, throttled_in_a_row=count, jitter=0) for count in (1, 2, 3)]
+
+    assert waits == [0, 120, 240]
 
 
 @given(st.integers(0, 10**9), JITTERS, st.none() | st.floats(0, DAY))
