@@ -12,7 +12,7 @@ from typing import Any, Final
 from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.core.model import Outcome
 from crawler.core.retry import patience
-from crawler.phrases import count
+from crawler.phrases import count, seen
 
 SERVER_ERROR: Final = 500
 LOST: Final = "its turn was lost"
@@ -86,6 +86,8 @@ def meaning(outcome: str | None, status: int | None, detail: str, kept: Any) -> 
         words = "every worker that visited it died: its turn lies with the dead letters, and `crawl dead retry` tries it again"
     elif kind is Outcome.REDIRECT and detail:
         words = "the site sends whoever asks for it elsewhere, but not where the crawl goes on"
+    if kind is Outcome.REDIRECT and kept is not None and kept["redirect_to"]:
+        words = words.replace("elsewhere", f"to {seen(kept['redirect_to'])}", 1)
     return "; ".join([words, *likeness(kind, kept)])
 
 

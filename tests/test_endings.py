@@ -7,9 +7,9 @@ from crawler.core.model import Outcome
 from crawler.endings import MEANINGS, budget_words, meaning, patience_words
 
 
-def kept(alike: int = 0, title: str | None = "A page") -> dict[str, object]:
+def kept(alike: int = 0, title: str | None = "A page", redirect_to: str | None = None) -> dict[str, object]:
     """What was kept of a page."""
-    return {"status": 200, "title": title, "alike": alike}
+    return {"status": 200, "title": title, "alike": alike, "redirect_to": redirect_to}
 
 
 def budget(fresh: int, alike: int, room: int) -> dict[str, int]:
@@ -112,3 +112,10 @@ def test_patience(outcome: str, status: int | None, attempts: int, words: str) -
 def test_budget(row: dict[str, int] | None, most: int | None, words: list[str]) -> None:
     """The budget of a domain is told if there is a limit, or if most of its pages say the same."""
     assert words == budget_words(row, most)
+
+
+def test_where_a_redirect_leads() -> None:
+    """A redirect names its target, and nothing in that moves the terminal's cursor."""
+    told = meaning("redirect", 301, "", kept(redirect_to="http://b.test/\x1b[2J"))
+
+    assert told.startswith("the site sends whoever asks for it to http://b.test/\ufffd[2J; ")

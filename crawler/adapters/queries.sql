@@ -669,7 +669,7 @@ select pages, fresh, alike, granted, room from domain_pages where domain_id = $1
 
 -- name: page_likeness
 -- $1 domain, $2 crawl, $3 URL: what was kept of the page, and how many others of the domain say the same.
-select p.status, p.title, p.text_digest, (select count(*) from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
+select p.status, p.title, p.redirect_to, p.text_digest, (select count(*) from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
   and q.gist = p.gist and q.url_hash <> p.url_hash) as alike
 from pages p where p.domain_id = $1 and p.crawl_id = $2 and p.url_hash = $3;
 
