@@ -1,8 +1,9 @@
 """What the settings say of requests, as the adapter that makes them takes it."""
 
+from crawler.adapters.attempt import Limits
 from crawler.adapters.dns import Resolver
 from crawler.adapters.proxying import Proxy
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.web import Web
 from crawler.core.addresses import AddressPolicy
 from crawler.guards import connections_within, raise_open_files
 from crawler.settings import Settings

@@ -10,6 +10,7 @@
 import asyncio
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from crawler.core.model import Answer, Outcome
@@ -18,10 +19,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from crawler.adapters.web import Limits
 
 BREATH: Final = 0.1
 """Seconds to give the event loop when it comes too late to its own alarm: the bytes may be waiting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request may cost: seconds and bytes (design, section 6)."""
+
+    max_body: int = 10 * 1024 * 1024
+    """Decoded; what comes over the wire may be no larger either."""
+    max_headers: int = 64 * 1024
+    connect_timeout: float = 10.0
+    tls_timeout: float = 10.0
+    first_byte_timeout: float = 20.0
+    """From the request sent to the headers complete."""
+    read_timeout: float = 20.0
+    """Between two bytes of the body."""
+    total_timeout: float = 60.0
+    min_bytes_per_second: int = 1024
+    rate_window: float = 10.0
+    """Seconds over which the rate is taken. A window without any byte is left to `read_timeout`."""
 
 
 class Failure(Exception):  # noqa: N818 - an ending, not an error
@@ -210,7 +229,7 @@ class Watch:
         "_word",
     )
 
-    def __init__(self, attempt: Attempt, limits: "Limits", until: float, word: str) -> None:
+    def __init__(self, attempt: Attempt, limits: Limits, until: float, word: str) -> None:
         self._attempt = attempt
         self._limits = limits
         self._until = until

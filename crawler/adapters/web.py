@@ -11,7 +11,6 @@
 
 import re
 import time
-from dataclasses import dataclass
 from http.client import responses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from crawler.adapters.attempt import ATTEMPT, Attempt, Failure, Watch
+from crawler.adapters.attempt import ATTEMPT, Attempt, Failure, Limits, Watch
 from crawler.adapters.bodies import Bodies, broken
 from crawler.adapters.connecting import Connector, Resolves, tls_context
 from crawler.adapters.decoding import ACCEPT_ENCODING
@@ -56,25 +55,6 @@ _HOST: Final = re.compile(r"[!-$&-~]+")
 """A canonical host is ASCII without escapes. Who else reads one, such as a proxy, might find an address in it."""
 _PLAIN: Final = 200
 _BODILESS: Final = frozenset({204, 205})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one request may cost: seconds and bytes (design, section 6)."""
-
-    max_body: int = 10 * 1024 * 1024
-    """Decoded; what comes over the wire may be no larger either."""
-    max_headers: int = 64 * 1024
-    connect_timeout: float = 10.0
-    tls_timeout: float = 10.0
-    first_byte_timeout: float = 20.0
-    """From the request sent to the headers complete."""
-    read_timeout: float = 20.0
-    """Between two bytes of the body."""
-    total_timeout: float = 60.0
-    min_bytes_per_second: int = 1024
-    rate_window: float = 10.0
-    """Seconds over which the rate is taken. A window without any byte is left to `read_timeout`."""
 
 
 class Web:

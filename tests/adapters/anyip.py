@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias
 
 from crawler.adapters import dns
+from crawler.adapters.attempt import Limits
 from crawler.adapters.dns import Resolver
 from crawler.adapters.proxying import Proxy
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.web import Web
 from crawler.core.addresses import AddressPolicy, parse_networks
 from crawler.core.urls import canonical
 from crawler.demo.names import NameServer

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_network
 from typing import Any, Final
 
+from crawler.adapters.attempt import Limits
 from crawler.adapters.dns import Resolution
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.web import Web
 from crawler.core.addresses import AddressPolicy
 from crawler.core.model import Answer, Outcome
 from tests.adapters.servers import LOOPBACK, Reply, Site, Visitor, response

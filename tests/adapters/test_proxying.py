@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import trustme
 
+from crawler.adapters.attempt import Limits
 from crawler.adapters.dns import DnsError
 from crawler.adapters.proxying import Proxy, ProxyError
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.web import Web
 from crawler.core.addresses import AddressPolicy
 from crawler.core.model import Answer, Outcome
 from tests.adapters.servers import LOOPBACK, Site, response

@@ -12,7 +12,8 @@ from typing import Any, Final
 import brotli  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.attempt import Limits
+from crawler.adapters.web import Web
 from crawler.core.model import Outcome
 from crawler.room import LARGE, LEAST, Room
 from tests.adapters.browsing import (
@@ -153,7 +154,8 @@ import asyncio, gzip, sys, zlib
 import brotli
 from ipaddress import ip_network
 from backports import zstd
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.attempt import Limits
+from crawler.adapters.web import Web
 from crawler.core.addresses import AddressPolicy
 from tests.adapters.servers import Site, response
 

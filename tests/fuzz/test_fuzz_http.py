@@ -20,7 +20,8 @@ from backports import zstd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crawler.adapters.web import Limits, Web
+from crawler.adapters.attempt import Limits
+from crawler.adapters.web import Web
 from crawler.adapters.wire import Wire
 from crawler.core.model import Answer, Outcome
 from tests.adapters.browsing import HOME, Names, anything
