@@ -19,6 +19,7 @@ from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
 from crawler.core.model import Crawl, CrawlState
 from crawler.core.scope import scope_key
 from crawler.enduring import AWAY
+from crawler.letters import BURIED
 from crawler.opening import Opened, Revive
 from crawler.processes import at_work
 from crawler.progress import Progress, waits_for
@@ -52,6 +53,8 @@ class Summary:
     waiting: Sequence[Any]
     seeds_stored: bool
     seeds_failed: Sequence[Any]
+    buried: int
+    """URLs whose turn was lost too often: they lie with the dead letters."""
 
 
 async def crawl(
@@ -146,6 +149,7 @@ async def _attended(
         waiting=await crawls.waiting(found.crawl_id),
         seeds_stored=bool(await opened.database.value("seeds_stored", found.crawl_id)),
         seeds_failed=await opened.database.fetch("seeds_failed", found.crawl_id, 3),
+        buried=await opened.database.value("urls_buried", found.crawl_id, BURIED),
     )
 
 

@@ -12,12 +12,10 @@ from typing import Any, Final
 from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.core.model import Outcome
 from crawler.core.retry import patience
+from crawler.letters import BURIED
 from crawler.phrases import count, seen
 
 SERVER_ERROR: Final = 500
-LOST: Final = "its turn was lost"
-"""How the detail begins of a URL whose turn went to the dead letters."""
-
 MEANINGS: Final[Mapping[Outcome, str]] = MappingProxyType(
     {
         Outcome.OK: "it was read to its end and is kept",
@@ -82,7 +80,7 @@ def meaning(outcome: str | None, status: int | None, detail: str, kept: Any) -> 
         words = "the site failed to show it: a fault of its own, which may pass"
     elif kind is Outcome.SCOPE_REFUSED and detail.startswith((OVER_BUDGET, SHRUNK)):
         words = "it was not asked for: the domain has used up its pages in this crawl"
-    elif kind is Outcome.DECODE_ERROR and detail.startswith(LOST):
+    elif kind is Outcome.DECODE_ERROR and detail.startswith(BURIED):
         words = "every worker that visited it died: its turn lies with the dead letters, and `crawl dead retry` tries it again"
     elif kind is Outcome.REDIRECT and detail:
         words = "the site sends whoever asks for it elsewhere, but not where the crawl goes on"

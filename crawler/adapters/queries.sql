@@ -637,6 +637,10 @@ where u.crawl_id = $1 and u.domain_id = x.domain_id and u.url_hash = x.url_hash 
   and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused')
 returning u.domain_id, (select name from domains d where d.domain_id = u.domain_id) as name, u.due_at;
 
+-- name: urls_buried
+-- $1 crawl, $2 how such a detail begins: how many of its URLs were given up because their turn was lost too often.
+select count(*) from urls where crawl_id = $1 and not open and outcome = 'decode_error' and starts_with(detail, $2);
+
 -- name: seeds_stored
 -- Has any seed of the crawl been stored?
 select exists (select from urls u join pages p using (domain_id, crawl_id, url_hash)

@@ -27,6 +27,7 @@ def as_dict(summary: Summary, place: str) -> dict[str, Any]:
              "outcome": row["outcome"], "why": row["blocked"] or row["waits_for"]}
             for row in _waiting(summary)
         ],
+        "buried": summary.buried,
         "data": place,
     }  # fmt: skip
 
@@ -52,6 +53,10 @@ def as_text(summary: Summary, place: str, option: str) -> str:
     ]
     if len(waiting) > len(waiting[:3]):
         lines.append("  waiting    and more: see `crawl status`")
+    if summary.buried:
+        lines.append(
+            f"  buried     {count(summary.buried, 'URL')} whose visits killed every worker: `crawl dead list{option}` tells more"
+        )
     if not summary.seeds_stored and not summary.interrupted:
         lines += [_failed_seed(row) for row in summary.seeds_failed]
     lines.append(f"  data       {place}")

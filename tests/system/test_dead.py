@@ -10,10 +10,13 @@ from crawler.adapters.frontier import LOST_FOR_GOOD
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
 from crawler.adapters.rabbit import RabbitQueue
+from crawler.cli.summary import as_dict, as_text
+from crawler.core.model import Crawl, CrawlState, ScopeKind
 from crawler.core.turns import VERSION, Turn, TurnUrl, decode, encode
 from crawler.core.urls import domain_id
+from crawler.crawling import Summary
 from crawler.dispatch import Dispatcher, TurnSizes
-from crawler.letters import AT_ONCE, Fate, Letters
+from crawler.letters import AT_ONCE, BURIED, Fate, Letters
 from crawler.ports import DeadLetter
 from tests.broker import free_port
 from tests.making import QUEUE_LEASE, Frontiers, rows, settled, visit
@@ -219,6 +222,29 @@ async def test_retry_of_what_is_gone(yard: Graveyard, what: str) -> None:
     assert fate is Fate.ERASED
     assert await rows(yard.database, "select from urls") == []
     assert await yard.queue.dead_count() == 0
+
+
+async def test_buried_urls_are_counted(yard: Graveyard) -> None:
+    """The summary of a run tells how many URLs lie with the dead letters, and nothing of what failed otherwise."""
+    crawl = await yard.heart.crawl(A)
+    before = await yard.database.value("urls_buried", crawl, BURIED)
+    await yard.bury("a.example")
+
+    assert (before, await yard.database.value("urls_buried", crawl, BURIED)) == (0, 1)
+
+
+def test_the_summary_names_what_was_buried() -> None:
+    """A run whose URLs lie with the dead letters says so, and where to look."""
+    ended = Summary(
+        crawl=Crawl(1, "test", CrawlState.FINISHED, 1, ScopeKind.DOMAIN),
+        new_seeds=0, interrupted=False, seconds=1.0, pages=1, requests=1, wire_bytes=1, cpu_seconds=1.0,
+        totals=[], waiting=[], seeds_stored=True, seeds_failed=[], buried=2,
+    )  # fmt: skip
+
+    assert "2 URLs whose visits killed every worker: `crawl dead list --data x`" in as_text(
+        ended, "x", " --data x"
+    )
+    assert as_dict(ended, "x")["buried"] == 2
 
 
 async def test_hindrances(yard: Graveyard) -> None:
