@@ -53,8 +53,8 @@ def canonical(url: str, base: str | None = None) -> str | None:
         url: As a page, a header or a person wrote it. Relative if there is a base.
         base: The absolute URL of the page it was found on. If it is no URL, nothing on it is.
     """
-    if len(url) > MAX_HOST and (host := _HOST.match(url)) is not None and len(host[1]) > MAX_HOST:
-        return None  # Ada takes 10 us for each of its letters
+    if len(url) > MAX_HOST and _has_absurd_host(url):
+        return None
     text = _utf8(url)
     if base is None:
         parsed = _parse(text, len(text))
@@ -72,6 +72,8 @@ def canonical(url: str, base: str | None = None) -> str | None:
         href = href[: href.index("#")]
     if "@" in href:
         href = _without_credentials(href)
+    if len(href) > MAX_HOST and _has_absurd_host(href):
+        return None  # it grows when its letters are spelled in ASCII
     if (
         "/(" in href
         or (";" in href and ";jsess" in href.lower())
@@ -81,6 +83,12 @@ def canonical(url: str, base: str | None = None) -> str | None:
         if bare is not href:
             return canonical(bare)  # /x/..;jsessionid=1/ is another path now
     return href if len(href) <= MAX_URL_BYTES else None
+
+
+def _has_absurd_host(url: str) -> bool:
+    """Whether its host is too long for a name, and for the parser: Ada takes 10 us for each letter."""
+    host = _HOST.match(url)
+    return host is not None and len(host[1]) > MAX_HOST
 
 
 def canonical_or_error(text: str) -> str:
