@@ -9,6 +9,7 @@ And a real RabbitMQ, for the tests that ask for one: `tests.broker` says where i
 """
 
 import asyncio
+import contextlib
 import itertools
 import os
 import secrets
@@ -43,6 +44,18 @@ HASTE: Final = {
 }
 """Nothing here has to outlive a power cut."""
 TEMPLATE: Final = "template_of_tests"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find one RabbitMQ for all testers (pytest -n), before there are any: two could not install it at once."""
+    if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        return
+    broker = contextlib.ExitStack()
+    try:
+        os.environ["CRAWL_TEST_AMQP_URL"] = broker.enter_context(some_broker())
+    except NoBrokerError as error:
+        pytest.exit(str(error), returncode=1)
+    config.add_cleanup(broker.close)
 
 
 class Server:
