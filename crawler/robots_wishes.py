@@ -89,7 +89,7 @@ class Wishing:
     async def _wait(self, domains: Domains) -> None:
         looks = 0
         while wishes := await domains.wishes([domain_id(self.domain)]):
-            if self.hands is not None:
+            if self.hands is not None and not await workers(self.database):
                 for wish in wishes:
                     await self.hands.fulfil(wish)
             elif looks % NUDGE == NUDGE - 1:
@@ -123,16 +123,13 @@ class Wishing:
 
 @contextlib.asynccontextmanager
 async def wishing(settings: Settings, database: Database, domain: str) -> AsyncIterator[Wishing]:
-    """With workers at work, or with hands of our own if there are none and the database is the embedded one."""
+    """With hands of our own, for when nobody is at work, or nobody any more, if the database is the embedded one."""
     if settings.database_url is not None:
         yield Wishing(database, settings, domain, None)
         return
     presence = Presence(database, slots=0, queue="postgres", same_machine=True)
     await presence.sign_in()  # whoever is dead holds nothing from here on
     try:
-        if await workers(database):
-            yield Wishing(database, settings, domain, None)
-            return
         resolver = Resolver(
             servers=settings.dns_servers, timeout=settings.dns_timeout, hosts_file=settings.hosts_file
         )

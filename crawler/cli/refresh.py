@@ -81,7 +81,7 @@ async def _robots(settings: Settings, name: str, wait: float, *, as_json: bool) 
             raise NothingToAskError(
                 f"the robots.txt of {seen(name)} was never asked for: that is done before its first page"
             )
-        missing = None if all_asked(found) else await _why_not(place, name, alone=wish.hands is not None)
+        missing = None if all_asked(found) else await _why_not(place, name, embedded=wish.hands is not None)
     now = row["now"]
     if as_json:
         print_json(
@@ -97,12 +97,14 @@ async def _robots(settings: Settings, name: str, wait: float, *, as_json: bool) 
     return 0 if missing is None or not wait else FAILED
 
 
-async def _why_not(place: Opened, name: str, *, alone: bool) -> str:
+async def _why_not(place: Opened, name: str, *, embedded: bool) -> str:
     """Why nobody has asked yet, and who will."""
+    at_work = await workers(place.database)
+    alone = embedded and not at_work
     row = await Domains(place.database).row(name)
     if row is None or row["blocked"] is not None:
         return f"{seen(name)} was blocked meanwhile"
-    if not alone and not await workers(place.database):
+    if not alone and not at_work:
         return "no worker is at work: the next one asks before it visits the domain (`crawl worker`)"
     if row["ready_at"] > row["now"] and row["holder"] is None:
         because = f" ({seen(row['waits_for'])})" if row["waits_for"] else ""

@@ -14,6 +14,9 @@ from crawler.cli import main
 from crawler.core.urls import domain_of
 from crawler.demo.language import Reply, Site, page, redirect, robots, silence, status, text
 from crawler.demo.server import Web, hurried, serving
+from crawler.opening import opened
+from crawler.presence import Presence
+from crawler.settings import Settings
 from tests.system.machines import Machines, Surprise, machines, until
 from tests.system.program import Program, kill
 from tests.system.test_more_commands import ended, fails, on, ring, running, when
@@ -119,6 +122,26 @@ def test_in_a_pause(program: Program, web: Web, sites: dict[str, dict[str, Any]]
         ended(process, status=1)  # no page was stored
 
     assert web.asked() == [PATH, PATH]
+
+
+async def test_workers_that_leave(program: Program, web: Web, sites: dict[str, dict[str, Any]]) -> None:
+    """When those at work leave without having asked, the command that waits for them asks by itself."""
+    here, seed = on(program, web), web.url("one.test")
+    await asyncio.to_thread(here.crawl, seed)
+    sites["one.test"][PATH] = robots("/")
+    async with opened(Settings(data=here.data)) as place:
+        idle = Presence(place.database, slots=5, queue="postgres", same_machine=True)
+        await idle.sign_in()
+        process = here.start("refresh", "--robots", "one.test", "--json")
+        wished = "select count(*) > 0 from origins where expires_at = 'epoch'"
+        while not await place.database.ask(wished):  # noqa: ASYNC110 - of another program
+            await asyncio.sleep(0.05)
+        before = web.asked("one.test").count(PATH)
+        await idle.sign_out()
+        out, _ = await asyncio.to_thread(process.communicate, timeout=60)
+
+    assert json.loads(out)["done"]
+    assert web.asked("one.test").count(PATH) == before + 1
 
 
 def test_killed_command(program: Program, web: Web, sites: dict[str, dict[str, Any]]) -> None:
