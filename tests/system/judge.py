@@ -19,8 +19,11 @@ LONGEST_TURN: Final = 21
 """Requests of a turn: a second of pauses, and robots.txt."""
 
 
-async def judge(hall: Machines, name: str, sites: Mapping[str, Site]) -> None:
-    """Of this crawl of all pages of the sites nothing is lost, nobody was hurried, and only what was cut off was asked for again."""
+async def judge(hall: Machines, name: str, sites: Mapping[str, Site], unadmitted: int = 0) -> None:
+    """Of this crawl of all pages of the sites nothing is lost, nobody was hurried, and only what was cut off was asked for again.
+
+    *unadmitted*: pages that may have been asked for again although no worker says that it lost their turn.
+    """
     crawl_id = hall.crawls[name]
     stored = await rows(
         hall.database,
@@ -45,7 +48,7 @@ async def judge(hall: Machines, name: str, sites: Mapping[str, Site]) -> None:
     assert {row["url"] for row in stored} == wanted
     assert {row["outcome"]: row["urls"] for row in counted} == {"ok": len(wanted)}
     assert hurried(log, DELAY, _domain) == []
-    assert repeated(log) - allowed(hall, log) == Counter()
+    assert (repeated(log) - allowed(hall, log)).total() <= unadmitted
     assert dead == 0
     assert held == []
 
