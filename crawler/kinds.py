@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from crawler.core.addresses import parse_networks
 from crawler.core.errors import SettingsError
@@ -212,26 +212,27 @@ def _database(value: object) -> str:
     return text if urlsplit(text).scheme in {"postgres", "postgresql"} else _refuse()
 
 
-def _broker(value: object) -> str:
-    text = _text(value)
+def _server(text: str, *schemes: str) -> SplitResult:
+    """The parts of a URL that names a server."""
     parts = urlsplit(text)
     try:
-        good = parts.scheme in {"amqp", "amqps"} and parts.hostname and (parts.port is None or parts.port > 0)
+        good = parts.scheme in schemes and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         _refuse("the port is no number")
-    return text if good and parts.path.count("/") <= 1 and not parts.fragment else _refuse()
+    return parts if good else _refuse()
+
+
+def _broker(value: object) -> str:
+    text = _text(value)
+    parts = _server(text, "amqp", "amqps")
+    return text if parts.path.count("/") <= 1 and not parts.fragment else _refuse()
 
 
 def _sentry(value: object) -> str:
     text = _text(value)
-    parts = urlsplit(text)
-    try:
-        good = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        _refuse("the port is no number")
-    project = parts.path.rpartition("/")[2]
-    number = re.fullmatch("[0-9]{1,20}", project, re.ASCII)
-    return text if good and number and parts.username and not parts.query + parts.fragment else _refuse()
+    parts = _server(text, "http", "https")
+    number = re.fullmatch("[0-9]{1,20}", parts.path.rpartition("/")[2], re.ASCII)
+    return text if number and parts.username and not parts.query + parts.fragment else _refuse()
 
 
 def _prefix(value: object) -> str:

@@ -38,7 +38,7 @@ class Lease:
     turn: int
     deadline: float
     """By `boottime`."""
-    lost: Callable[[], None]
+    lost: Callable[[], object]
 
     def left(self) -> float:
         """Seconds until the turn must have stopped."""
@@ -58,7 +58,7 @@ class Leases:
     def __len__(self) -> int:
         return len(self._held)
 
-    def hold(self, domain_id: int, turn: int, since: float, lost: Callable[[], None]) -> Lease:
+    def hold(self, domain_id: int, turn: int, since: float, lost: Callable[[], object]) -> Lease:
         """Take note of a turn accepted by a statement that was begun at *since* (`boottime`)."""
         lease = Lease(domain_id, turn, since + self._length, lost)
         self._held[domain_id] = lease

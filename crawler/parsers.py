@@ -126,21 +126,19 @@ class Parsers:
         self._idle = [process for process in self._idle if process.is_alive]
         process = self._idle.pop() if self._idle else await _Process.start()
         self._busy.add(process)
+        fit = False
         try:
             reply, packed = await process.ask(self._grants.task(job), job.body)
+            fit = not reply.last
         except _DiedError:
-            await process.kill()
             return None
-        except BaseException:
-            await process.kill()
-            raise
         finally:
             self._busy.discard(process)
+            if fit:
+                self._idle.append(process)
+            else:
+                await process.kill()
         self.cpu_seconds += reply.cpu_seconds
-        if reply.last:
-            await process.kill()
-        else:
-            self._idle.append(process)
         if reply.fault:
             raise ParserFaultError(reply.fault)
         return parsed_of(reply, packed)

@@ -47,7 +47,7 @@ class Recorder:
         self._failed = failed
         self._max_bytes = max_bytes
         self._visits: list[Visit] = []
-        self._releases: list[tuple[Release, asyncio.Future[None]]] = []
+        self._releases: list[tuple[Release, asyncio.Future[bool]]] = []
         self._bytes = 0
         self._something = asyncio.Event()
         self._full = asyncio.Event()
@@ -82,12 +82,15 @@ class Recorder:
             self._full.set()
         self._something.set()
 
-    async def release(self, release: Release) -> None:
-        """Let go of a domain, once all its visits are on disk: returns when that has happened."""
-        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def release(self, release: Release) -> bool:
+        """Let go of a domain, once all its visits are on disk: returns when that has happened.
+
+        False: the domain was not held under that turn any more.
+        """
+        told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._releases.append((release, told))
         self._something.set()
-        await told
+        return await told
 
     async def run(self) -> None:
         """Write batches until cancelled; what waits then is written first.
@@ -140,7 +143,7 @@ class Recorder:
                 told.exception()  # nobody need hear it
 
     def _tell(
-        self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[None]]], recorded: Recorded
+        self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[bool]]], recorded: Recorded
     ) -> None:
         for visit in recorded.written:  # a visit that was left out has put no link on the frontier
             self._crawls.saw(visit.links)
@@ -152,15 +155,15 @@ class Recorder:
         if visits:
             self.last_commit = time.time()
         self.pages += sum(recorded.stored.values())
-        for _, told in releases:
+        for release, told in releases:
             if not told.done():
-                told.set_result(None)
+                told.set_result((release.domain_id, release.turn) in recorded.released)
         if recorded.full:
             self._crawls.changed()
         self._due(recorded.next_in)
 
     async def _write(
-        self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[None]]]
+        self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[bool]]]
     ) -> Recorded:
         clock = asyncio.get_running_loop().time
         crawls = {visit.crawl_id for visit in visits}

@@ -25,10 +25,12 @@ from crawler.core.content import may_store, media_type
 from crawler.core.headers import sent_to
 from crawler.core.model import Answer, Outcome, Release
 from crawler.core.politeness import Pace, pace, retry_after, throttle_wait
+from crawler.core.retry import patience
 from crawler.core.robots import DENY_ALL, product_token
 from crawler.core.robots_record import needs_fetch
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import domain_of, origin_of, path_of
+from crawler.crawlbook import KnownCrawl
 from crawler.equipment import Tools
 from crawler.leases import Lease
 from crawler.ledger import Ledger
@@ -65,15 +67,18 @@ class TurnVisit:
     def __repr__(self) -> str:
         return f"<Turn {self.turn.turn} of {self.turn.domain}: {len(self._urls)} URLs left, {self._pace}>"
 
-    async def run(self) -> None:
-        """Visit the URLs, then release the domain. Cancelled (the lease is lost), it leaves everything as it is."""
+    async def run(self) -> bool:
+        """Visit the URLs, then release the domain; False: it was not its own any more, as after a lease that ended.
+
+        Cancelled (the lease is lost), it leaves everything as it is.
+        """
         self._work = asyncio.create_task(self._visit_all())
         try:
             await self._work
         except asyncio.CancelledError:
             if not self._cut:
                 raise
-        await self._tools.recorder.release(self._release())
+        return await self._tools.recorder.release(self._release())
 
     @property
     def open_requests(self) -> int:
@@ -159,7 +164,10 @@ class TurnVisit:
                 return False
             # The pause after new rules may be long, and somebody may have wished for newer ones meanwhile.
             if not (obeys and self._tools.rules.is_wished(self.turn.domain_id)):
-                break
+                return await self._fetch(item, known, slot, user_agent)
+
+    async def _fetch(self, item: TurnUrl, known: KnownCrawl, slot: Slot, user_agent: str) -> bool:
+        """Ask for the URL and write down what came; as `_visit`."""
         types = frozenset(known.crawl.types)
         with self._tools.room.claim() as claim:
             with slot.request():
@@ -171,6 +179,8 @@ class TurnVisit:
                     deadline=self._lease_ends,
                     claim=claim,
                 )
+            if self._lease.left() <= 0 and patience(answer.outcome, answer.status) is not None:
+                return False  # it was us who ended the request, or slept: the site is not to blame
             self._note(item.url, answer)
             self._throttled(answer)
             parser = known.crawl.parser or self._tools.manners.parser

@@ -286,7 +286,7 @@ class Worker:
         lease = self._leases.hold(turn.domain_id, state.turn, since, lambda: None)
         visit = TurnVisit(turn, state, lease, self._tools)
         task = tasks.create_task(self._turn(visit, delivery))
-        lease.lost = lambda: _cancel(task)
+        lease.lost = task.cancel
         self._active[task] = visit
         task.add_done_callback(self._active.pop)
         task.add_done_callback(lambda _: self._leases.drop(lease))
@@ -295,7 +295,8 @@ class Worker:
     async def _turn(self, visit: TurnVisit, delivery: Delivery, *, again: bool = False) -> None:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
         try:
-            await visit.run()
+            if not await visit.run():
+                log.info("turn.lost", domain=visit.turn.domain, reason="the domain was not its own any more")
         except asyncio.CancelledError:
             log.info("turn.lost", domain=visit.turn.domain)
             delivery.ack()
@@ -344,7 +345,3 @@ class Worker:
     def _due(self, next_in: Mapping[int, float]) -> None:
         if next_in:
             self._dispatcher.wake(min(next_in.values()))
-
-
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()

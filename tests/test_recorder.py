@@ -91,21 +91,26 @@ class Bench:
 
 
 async def test_release_means_on_disk(database: Database) -> None:
-    """A release returns when it and every visit put before it are on disk, and the domain's next visit is told."""
+    """A release returns when it and every visit put before it are on disk, and the domain's next visit is told.
+
+    Who releases it again hears that it is not held any more.
+    """
     bench = Bench(database)
     turn, visits = await bench.hand_out(3)
     async with bench.at_work():
         for each in visits:
             await bench.recorder.put(each)
-        await bench.recorder.release(release("a.example", turn))
+        held = await bench.recorder.release(release("a.example", turn))
+        again = await bench.recorder.release(release("a.example", turn))
         stored = await database.ask("select count(*) from pages")
         domain = await bench.heart.domain("a.example")
 
     assert stored == 3
+    assert (held, again) == (True, False)
     assert domain["holder"] is None
     assert (bench.recorder.pages, bench.recorder.visits, bench.recorder.waiting) == (3, 3, 0)
-    assert bench.recording.batches == [3]
-    assert bench.due == [{}]
+    assert bench.recording.batches == [3, 0]
+    assert bench.due == [{}, {}]
 
 
 async def test_release_waits(database: Database) -> None:

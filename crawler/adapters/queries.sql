@@ -353,7 +353,7 @@ from unnest($1::bigint[], $2::bigint[], $3::float8[], $4::float8[], $5::smallint
             $9::inet[])
   x(domain_id, turn, owed, delay, failures, throttled, waits_for, visited, address)
 where d.domain_id = x.domain_id and d.turn = x.turn
-returning d.domain_id, extract(epoch from d.next_at - clock_timestamp())::float8 as next_in;
+returning d.domain_id, x.turn, extract(epoch from d.next_at - clock_timestamp())::float8 as next_in;
 
 -- name: release_empty
 -- As release, for a domain that was dispatched with nothing due (due_at was only a lower bound): no pause is owed.

@@ -45,6 +45,8 @@ class Recorded:
     """Crawls whose budget is used up: they are finished."""
     written: Sequence[Visit] = ()
     """The visits, without those that did not fit into a budget."""
+    released: frozenset[tuple[int, int]] = frozenset()
+    """The released domains, each with its turn; the others were not held under their number any more."""
 
 
 class Recording:
@@ -110,11 +112,11 @@ class Recording:
             await counts.write(session, self._slot)
             limited = sorted(crawl for crawl in stored if crawl in budgeted)
             await spend(session, stored, limited)
-            next_in = await _domains(session, found, releases, owed)
+            next_in, released = await _domains(session, found, releases, owed)
         full: tuple[int, ...] = ()
         if limited or cut or metered:
             full = tuple(row["crawl_id"] for row in await self._database.fetch("finish_full"))
-        return Recorded(next_in, len(found.due), stored, full, visits)
+        return Recorded(next_in, len(found.due), stored, full, visits, released)
 
     async def _pages(self, session: Session, visits: Sequence[Visit]) -> dict[tuple[int, int], int]:
         """Newly stored pages by domain and crawl."""
@@ -227,14 +229,14 @@ async def record_links(session: Session, links: Iterable[FoundLink]) -> Found:
 
 async def _domains(
     session: Session, found: Found, releases: Sequence[Release], owed: Callable[[Release], float]
-) -> dict[int, float]:
-    """Touch every domain with a new URL and every one to be released, then release in a new snapshot."""
+) -> tuple[dict[int, float], frozenset[tuple[int, int]]]:
+    """Touch every domain with a new URL and every one to be released, then release: when each is due, and what was released."""
     held = ((release.domain_id, release.domain, NEVER, NOBODY) for release in releases)
     rows = [*found.touched(), *held]
     if not rows:
-        return {}
+        return {}, frozenset()
     await touch(session, rows)
-    next_in = dict.fromkeys(found.due, 0.0)
+    next_in, free = dict.fromkeys(found.due, 0.0), set[tuple[int, int]]()
     if releases:
         released = (
             (
@@ -251,10 +253,11 @@ async def _domains(
             for r in sorted(releases, key=lambda r: r.domain_id)
         )
         for row in await session.fetch("release", *columns(released, 9)):
+            free.add((row["domain_id"], row["turn"]))
             next_in.pop(row["domain_id"], None)
             if row["next_in"] is not None:
                 next_in[row["domain_id"]] = row["next_in"]
-    return next_in
+    return next_in, frozenset(free)
 
 
 def _link_row(link: FoundLink) -> tuple[object, ...]:

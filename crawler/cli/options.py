@@ -64,18 +64,57 @@ def queue_options(command: Command) -> Command:
     return database_options(amqp(command))
 
 
+def reach_options(command: Command) -> Command:
+    """What may be reached, and how: ``--dns``, ``--allow-net`` and ``--proxy``, as parameters `dns`, `allow_net` and `proxy`."""
+    dns = click.option("--dns", metavar="IP[:PORT],...", help="DNS servers to ask. [default: the system's]")
+    allow_net = click.option(
+        "--allow-net",
+        multiple=True,
+        metavar="CIDR",
+        help="A private network that may be fetched from; may be repeated.",
+    )
+    proxy = click.option(
+        "--proxy",
+        metavar="URL",
+        help="An HTTP proxy for every request, such as http://user:password@host:3128",
+    )
+    return dns(allow_net(proxy(command)))
+
+
+def fetch_options(command: Command) -> Command:
+    """How much is fetched at once, as parameters `concurrency` and `processes`; and `reach_options`."""
+    concurrency = click.option(
+        "--concurrency", type=click.IntRange(1), help="Domains at once, in each process. [default: 200]"
+    )
+    processes = click.option(
+        "--processes", type=click.IntRange(1, 1024), help="Processes to fetch with. [default: 1]"
+    )
+    return concurrency(processes(reach_options(command)))
+
+
+_SETTINGS: Final = {
+    "data": "data", "database": "database_url", "amqp": "amqp_url", "concurrency": "domains_at_once", "processes": "processes",
+    "dns": "dns_servers", "allow_net": "allow_nets", "proxy": "proxy",
+}  # fmt: skip
+"""The settings that the options above give, by parameter."""
+
+
 def settings_from(ctx: click.Context, **overrides: object) -> Loaded:
     """The settings for this command, with what its own options say on top; warnings go to stderr.
 
-    ``--data``, ``--database`` and ``--amqp`` are taken from the context. Raises SettingsError.
+    The options above are taken from the context. Raises SettingsError.
     """
     door = ctx.find_object(Door)
-    options = {"data": "data", "database_url": "database", "amqp_url": "amqp"}
-    named = {setting: ctx.params.get(option) for setting, option in options.items()}
+    named = {setting: _given(ctx.params.get(option)) for option, setting in _SETTINGS.items()}
     loaded = load(overrides={**named, **overrides}, environ=os.environ, config=door.config if door else None)
     for warning in loaded.warnings:
         click.echo(f"crawl: warning: {warning}", err=True)
     return loaded
+
+
+def _given(value: Any) -> Any:
+    """What an option says, as a setting takes it: what may be repeated, with commas between."""
+    return ",".join(value) if isinstance(value, tuple) else value
 
 
 def _not_both(other: str) -> Callable[[click.Context, click.Parameter, Any], Any]:

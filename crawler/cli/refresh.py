@@ -10,7 +10,7 @@ from crawler.adapters.domains import Domains
 from crawler.cli import FAILED
 from crawler.cli.domain import NotKnownError
 from crawler.cli.looking import print_facts, print_heading, print_json, run
-from crawler.cli.options import DURATION, database_options, settings_from
+from crawler.cli.options import DURATION, database_options, reach_options, settings_from
 from crawler.core.errors import FaircrawlError
 from crawler.core.robots import DENY_ALL
 from crawler.core.robots_record import Standing
@@ -32,16 +32,7 @@ class NothingToAskError(FaircrawlError):
     "--robots", "domain", metavar="DOMAIN", help="Ask for the robots.txt of each of its known hosts."
 )
 @click.option("--wait", type=DURATION, default=WAIT, help="Wait for the answer so long. [default: 60s]")
-@click.option("--dns", metavar="IP[:PORT],...", help="DNS servers to ask. [default: the system's]")
-@click.option(
-    "--allow-net",
-    multiple=True,
-    metavar="CIDR",
-    help="A private network that may be fetched from; may be repeated.",
-)
-@click.option(
-    "--proxy", metavar="URL", help="An HTTP proxy for every request, such as http://user:password@host:3128"
-)
+@reach_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @database_options
 @click.pass_context
@@ -58,12 +49,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     """  # noqa: D301  # \b tells click to keep the lines
     if given["domain"] is None:
         raise click.UsageError("name a domain, crawl refresh --robots example.com", ctx)
-    settings = settings_from(
-        ctx,
-        dns_servers=given["dns"],
-        allow_nets=",".join(given["allow_net"]) or None,
-        proxy=given["proxy"],
-    ).settings
+    settings = settings_from(ctx).settings
     return run(_robots(settings, domain_named(given["domain"]), given["wait"], as_json=given["as_json"]))
 
 

@@ -14,7 +14,7 @@ from crawler.adapters.domains import Domains
 from crawler.adapters.hosts import HostsFile
 from crawler.alerts import Alerts, alerting
 from crawler.cli import FAILED, INTERRUPTED, Door
-from crawler.cli.options import DURATION, queue_options, settings_from
+from crawler.cli.options import DURATION, fetch_options, queue_options, settings_from
 from crawler.cli.steering import refuse_stopped
 from crawler.cli.stopping import heed_signals
 from crawler.cli.summary import as_dict, as_text
@@ -41,20 +41,7 @@ from crawler.telemetry import configure
 )
 @click.option("--name", help="The crawl's name. [default: the first seed's domain]")
 @crawl_options
-@click.option(
-    "--concurrency", type=click.IntRange(1), help="Domains at once, in each process. [default: 200]"
-)
-@click.option("--processes", type=click.IntRange(1, 1024), help="Processes to fetch with. [default: 1]")
-@click.option("--dns", metavar="IP[:PORT],...", help="DNS servers to ask. [default: the system's]")
-@click.option(
-    "--allow-net",
-    multiple=True,
-    metavar="CIDR",
-    help="A private network that may be fetched from; may be repeated.",
-)
-@click.option(
-    "--proxy", metavar="URL", help="An HTTP proxy for every request, such as http://user:password@host:3128"
-)
+@fetch_options
 @click.option(
     "--max-time", type=DURATION, help="End this run after so long; the same command goes on. [default: none]"
 )
@@ -96,12 +83,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
         click.echo(f"crawl: skipped: {len(seeds.bad)} seeds in all", err=True)
     settings = settings_from(
         ctx,
-        domains_at_once=given["concurrency"],
-        processes=given["processes"],
-        dns_servers=given["dns"],
-        allow_nets=",".join(given["allow_net"]) or None,
         user_agent=given["user_agent"],
-        proxy=given["proxy"],
     ).settings
     # A proxy resolves the names, so our hosts file says nothing of them.
     hosts = HostsFile(settings.hosts_file if settings.proxy is None else None)

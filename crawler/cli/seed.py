@@ -79,9 +79,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     file = _file(ctx, given)
     named = tuple(dict.fromkeys(canonical_or_error(text) for text in given["urls"] if text != STDIN))
     refuse_unclear(given)
-    settings = settings_from(
-        ctx, allow_nets=",".join(given["allow_net"]) or None, user_agent=given["user_agent"]
-    ).settings
+    settings = settings_from(ctx, user_agent=given["user_agent"]).settings
     refuse_private(named, AddressPolicy(settings.allow_nets), HostsFile(settings.hosts_file))
     domains = {domain_of(url) for url in named}
     if given["ignore_robots"] and not given["i_own"] and not domains:

@@ -11,7 +11,7 @@ import uvloop
 from crawler.adapters.postgres import Database
 from crawler.alerts import Alerts, alerting
 from crawler.cli import Door
-from crawler.cli.options import queue_options, settings_from
+from crawler.cli.options import fetch_options, queue_options, settings_from
 from crawler.cli.stopping import heed_signals
 from crawler.cli.telling import telling
 from crawler.core.errors import UsageError
@@ -28,20 +28,7 @@ EVERY: Final = 60.0
 
 
 @click.command("worker")
-@click.option(
-    "--concurrency", type=click.IntRange(1), help="Domains at once, in each process. [default: 200]"
-)
-@click.option("--processes", type=click.IntRange(1, 1024), help="Processes to fetch with. [default: 1]")
-@click.option("--dns", metavar="IP[:PORT],...", help="DNS servers to ask. [default: the system's]")
-@click.option(
-    "--allow-net",
-    multiple=True,
-    metavar="CIDR",
-    help="A private network that may be fetched from; may be repeated.",
-)
-@click.option(
-    "--proxy", metavar="URL", help="An HTTP proxy for every request, such as http://user:password@host:3128"
-)
+@fetch_options
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @queue_options
 @click.pass_context
@@ -59,14 +46,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     """  # noqa: D301  # \b tells click to keep the lines
     door = ctx.find_object(Door)
     configure(debug=door is not None and door.debug)
-    settings = settings_from(
-        ctx,
-        domains_at_once=given["concurrency"],
-        processes=given["processes"],
-        dns_servers=given["dns"],
-        allow_nets=",".join(given["allow_net"]) or None,
-        proxy=given["proxy"],
-    ).settings
+    settings = settings_from(ctx).settings
     refuse_unreachable(settings)
     with alerting(settings) as alerts:
         return uvloop.run(_work(settings, alerts, quiet=given["quiet"]))

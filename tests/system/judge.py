@@ -19,11 +19,8 @@ LONGEST_TURN: Final = 21
 """Requests of a turn: a second of pauses, and robots.txt."""
 
 
-async def judge(hall: Machines, name: str, sites: Mapping[str, Site], unadmitted: int = 0) -> None:
-    """Of this crawl of all pages of the sites nothing is lost, nobody was hurried, and only what was cut off was asked for again.
-
-    *unadmitted*: pages that may have been asked for again although no worker says that it lost their turn.
-    """
+async def judge(hall: Machines, name: str, sites: Mapping[str, Site]) -> None:
+    """Of this crawl of all pages of the sites nothing is lost, nobody was hurried, and only what was cut off was asked for again."""
     crawl_id = hall.crawls[name]
     stored = await rows(
         hall.database,
@@ -48,9 +45,26 @@ async def judge(hall: Machines, name: str, sites: Mapping[str, Site], unadmitted
     assert {row["url"] for row in stored} == wanted
     assert {row["outcome"]: row["urls"] for row in counted} == {"ok": len(wanted)}
     assert hurried(log, DELAY, _domain) == []
-    assert (repeated(log) - allowed(hall, log)).total() <= unadmitted
+    assert repeated(log) - allowed(hall, log) == Counter(), told(hall, log)
     assert dead == 0
     assert held == []
+
+
+def told(hall: Machines, log: list[Request]) -> str:
+    """Of domains with more repeats than are admitted: every request, the turns that were cut off, and what workers said."""
+    lines = []
+    for domain in repeated(log) - allowed(hall, log):
+        lines += [
+            f"{one.began:.2f} {one.path} {one.headers['user-agent']}" for one in log if one.host == domain
+        ]
+        lines += [
+            f"cut: {cut.machine.name} {cut.since:.2f} {cut.until:.2f}"
+            for cut in hall.cuts
+            if cut.domain == domain
+        ]
+        for machine in (*hall.alive, *hall.dead):
+            lines += [f"{machine.name}: {line}" for line in machine.said.splitlines() if domain in line]
+    return "\n".join(lines)
 
 
 def repeated(log: list[Request]) -> Counter[str]:
