@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -32,6 +32,7 @@ from crawler.core.errors import (
     leaves,
 )
 from crawler.core.masking import masked, secrets_of, summary
+from crawler.ports import Event, Sends
 from crawler.settings import Settings
 
 log: Final = structlog.get_logger()
@@ -73,21 +74,6 @@ ADVICE: Final[Mapping[Trouble, str]] = MappingProxyType(
     }
 )
 """What it means and what to do, in a sentence."""
-
-
-class Sends(Protocol):
-    """Where events go, e.g. `crawler.adapters.sentry.Sentry`."""
-
-    def send(
-        self,
-        message: str,
-        *,
-        kind: str,
-        tags: Mapping[str, str],
-        facts: Mapping[str, str | int],
-        error: BaseException | None,
-    ) -> None:
-        """Send an event, soon; neither waits nor raises."""
 
 
 @dataclass(slots=True)
@@ -165,7 +151,9 @@ class Alerts:
         how = {"exc_info": error} if kind is Trouble.BUG else {} if error is None else {"reason": str(error)}
         log.critical("critical", kind=kind.value, advice=ADVICE[kind], **how, **facts, **tags)
         if self._sender is not None:
-            self._sender.send(ADVICE[kind], kind=kind.value, tags=self.tags | tags, facts=facts, error=error)
+            self._sender.send(
+                Event(message=ADVICE[kind], kind=kind.value, tags=self.tags | tags, facts=facts, error=error)
+            )
 
     def away(self, error: FaircrawlError) -> None:
         """An attempt to reach the database or the broker has failed: critical when they have been away for long."""

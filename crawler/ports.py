@@ -1,14 +1,16 @@
-"""What the worker and the dispatcher ask of a queue, whoever carries it.
+"""What the crawler asks of those who carry things for it: turns, and what is critical.
 
-One promise, one contract suite (tests/contract/), two that keep it: `adapters.queue` on PostgreSQL alone, and RabbitMQ.
+Of a queue there is one promise, one contract suite (tests/contract/), two that keep it: `adapters.queue` on PostgreSQL alone, and RabbitMQ.
 
 1. A published message is delivered at least once, to one consumer at a time, urgent ones first.
 2. What a consumer had and did not settle when it died is delivered again, and after five deliveries lies with the dead letters.
-3. No consumer is handed more than *prefetch* unsettled messages.
+3. No consumer is handed more than *prefetch* unsettled messages, but for a few urgent ones (`urgent_places`): somebody waits for those.
 4. A dead letter stays until it is dropped or taken up again by hand.
+
+What is critical goes to a sender, e.g. `adapters.sentry`.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -16,6 +18,14 @@ from typing import Final, Protocol
 TURNS: Final = "crawl.turns"
 URGENT: Final = "crawl.turns.urgent"
 DEAD: Final = "crawl.dead"
+URGENT_AT_LEAST: Final = 2
+URGENT_PART: Final = 20
+"""Urgent messages beyond the prefetch: a twentieth of it, and two."""
+
+
+def urgent_places(prefetch: int) -> int:
+    """How many urgent messages a consumer is handed that has *prefetch* others."""
+    return URGENT_AT_LEAST + prefetch // URGENT_PART
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +63,7 @@ class Queue(Protocol):
         """Put messages straight among the dead letters."""
 
     async def consume(self, prefetch: int, deliver: Callable[[Delivery], None]) -> None:
-        """Hand out messages until cancelled, never more than *prefetch* unsettled."""
+        """Hand out messages until cancelled, never more than *prefetch* unsettled, and `urgent_places` more if these are urgent."""
 
     async def depth(self) -> int:
         """How many messages wait for a consumer."""
@@ -71,3 +81,25 @@ class Queue(Protocol):
 
         A letter whose *work* raises stays, with all that come after it.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something critical that has happened."""
+
+    message: str
+    """What it means and what to do, in a sentence."""
+    kind: str
+    """By which events are grouped."""
+    tags: Mapping[str, str]
+    """What one would look for: the crawl, the domain, the worker."""
+    facts: Mapping[str, str | int]
+    error: BaseException | None
+    """What it was told by."""
+
+
+class Sends(Protocol):
+    """Where events go, e.g. `crawler.adapters.sentry.Sentry`."""
+
+    def send(self, event: Event) -> None:
+        """Send an event, soon; neither waits nor raises."""

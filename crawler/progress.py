@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from crawler.phrases import count
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -66,11 +68,11 @@ def waits_for(progress: Progress) -> str:
         if what:
             return f"{what}: {trouble}"
     if progress.lookups and progress.lookups >= progress.open_requests:
-        return f"DNS: {progress.lookups} names asked for"
+        return f"DNS: {count(progress.lookups, 'name')} asked for"
     if progress.open_requests:
-        return f"sites: {progress.open_requests} requests open"
+        return f"sites: {count(progress.open_requests, 'request')} open"
     if progress.rest is not None:
         return f"politeness: next request in {max(0.0, progress.rest):.1f} s"
-    if progress.unwritten:
-        return f"database: {progress.unwritten} visits to write"
-    return ""
+    # A domain at work looks to the frontier as if it came due when its lease ends.
+    at_work = f"{count(progress.active, 'domain')} at work" if progress.active else ""
+    return f"database: {count(progress.unwritten, 'visit')} to write" if progress.unwritten else at_work

@@ -6,8 +6,7 @@ import itertools
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -26,6 +25,7 @@ from crawler.core.errors import (
     SettingsError,
     UsageError,
 )
+from crawler.ports import Event
 from crawler.settings import Settings, describe, load
 from tests.sentry import Sentry, some_sentry
 
@@ -117,10 +117,10 @@ class Told:
         self.kinds: list[tuple[str, int]] = []
         self.alerts = Alerts(self, after=after, clock=lambda: self.now)
 
-    def send(self, message: str, *, kind: str, facts: Mapping[str, str | int], **_: Any) -> None:
+    def send(self, event: Event) -> None:
         """Take note."""
-        assert message
-        self.kinds.append((kind, int(facts["held_back"])))
+        assert event.message
+        self.kinds.append((event.kind, int(event.facts["held_back"])))
 
 
 def test_away_is_critical_after_a_while() -> None:

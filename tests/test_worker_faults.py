@@ -3,7 +3,6 @@
 import asyncio
 import errno
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from crawler.adapters.queue import PostgresQueue
 from crawler.alerts import Alerts
 from crawler.core.errors import DatabaseBusyError, DatabaseError, DatabaseUnavailableError, UrlError
 from crawler.core.turns import VERSION, Turn
-from crawler.ports import Delivery
+from crawler.ports import Delivery, Event
 from crawler.settings import Settings
 from crawler.worker import Worker
 
@@ -56,10 +55,10 @@ class Told:
     def __init__(self) -> None:
         self.kinds: list[str] = []
 
-    def send(self, message: str, *, kind: str, **_: Any) -> None:
+    def send(self, event: Event) -> None:
         """Take note."""
-        assert message
-        self.kinds.append(kind)
+        assert event.message
+        self.kinds.append(event.kind)
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from sentry_sdk import Client
 from sentry_sdk.transport import HttpTransport
 from sentry_sdk.utils import event_from_exception
 from urllib3 import Retry
+
+from crawler.ports import Event
 
 QUEUED: Final = 20
 """Events that wait to be sent: there are six kinds, each every five minutes."""
@@ -103,28 +105,20 @@ class Sentry:
             spotlight=False,
         )
 
-    def send(
-        self,
-        message: str,
-        *,
-        kind: str,
-        tags: Mapping[str, str],
-        facts: Mapping[str, str | int],
-        error: BaseException | None,
-    ) -> None:
+    def send(self, event: Event) -> None:
         """Queue an event; neither waits nor raises."""
-        event: dict[str, Any] = {}
+        made: dict[str, Any] = {}
         hint: dict[str, Any] = {}
-        if error is not None:
-            event, hint = event_from_exception(error, client_options=self._client.options)  # type: ignore[assignment]
-        event |= {
+        if event.error is not None:
+            made, hint = event_from_exception(event.error, client_options=self._client.options)  # type: ignore[assignment]
+        made |= {
             "level": "fatal",
-            "logentry": {"formatted": message},
-            "fingerprint": ["faircrawl", kind],
-            "tags": {**tags, "kind": kind},
-            "contexts": {"trouble": dict(facts)},
+            "logentry": {"formatted": event.message},
+            "fingerprint": ["faircrawl", event.kind],
+            "tags": {**event.tags, "kind": event.kind},
+            "contexts": {"trouble": dict(event.facts)},
         }
-        self._client.capture_event(event, hint)  # type: ignore[arg-type]
+        self._client.capture_event(made, hint)  # type: ignore[arg-type]
 
     def close(self, seconds: float) -> None:
         """Send what waits, for so long at most."""

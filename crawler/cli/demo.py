@@ -130,10 +130,13 @@ class Teller:
         if self._quiet or now.seconds - self._told < EVERY:
             return
         self._told = now.seconds
-        click.echo(
-            f"  {now.seconds:5.1f} s  {count(now.requests, 'request'):>13}  {count(now.domains, 'domain'):>10} asked"
-            f"  {count(now.pages, 'page'):>9} stored  {now.waits_for}"[: self._width].rstrip()
+        far = (
+            f"  {now.seconds:4.1f} s  {count(now.requests, 'request'):>12}  {count(now.domains, 'domain'):>10}"
+            f"  {count(now.pages, 'page'):>9}"
         )
+        line = f"{far}  {now.waits_for}".rstrip()
+        fits = self._width is None or len(line) <= self._width
+        click.echo(line if fits else f"{far}\n          {now.waits_for}")
 
     def judged(self, verdicts: Sequence[Verdict]) -> None:
         """The table of promises."""

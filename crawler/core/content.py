@@ -16,6 +16,7 @@ from turbohtml import Document, HTMLParseError, PlainText, parse, parse_xml
 from turbohtml.detect import detect
 
 from crawler.core.taming import tame_layout, tamed
+from crawler.core.timestamps import folded
 
 SNIFFED_BYTES: Final = 1445
 """How much of a body `sniff` looks at (MIME Sniffing, section 5.2)."""
@@ -326,12 +327,12 @@ def visible_text(body: bytes, content_type: str | None, charset: str | None) -> 
 
 
 def text_digest(text: str) -> bytes | None:
-    """128-bit BLAKE2b of a text without its white space; None if nothing is left.
+    """128-bit BLAKE2b of a text without its white space, and with one sign for each time in it; None if nothing is left.
 
-    All white space goes, rather than being folded: so it does not matter which element made a line break,
-    and it takes a third of the time.
+    So a page that shows when it was made is the same page a minute later (`timestamps`). All white space goes, rather than being
+    folded: so it does not matter which element made a line break, and it takes a third of the time.
     """
-    squeezed = text.encode("utf-8", "replace").translate(None, b" \t\n\r\f\v")
+    squeezed = folded(text.encode("utf-8", "replace")).translate(None, b" \t\n\r\f\v")
     return blake2b(squeezed, digest_size=16).digest() if squeezed else None
 
 

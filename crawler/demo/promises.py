@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import Final
 
 from crawler.core.model import Outcome
+from crawler.core.sitemaps import usual_places
 from crawler.core.urls import domain_of, host_of, path_of
 from crawler.demo.language import MIB
 from crawler.demo.server import Request, pauses
@@ -33,6 +34,8 @@ from crawler.demo.webs import (
 from crawler.phrases import count
 
 ROBOTS: Final = "/robots.txt"
+APART: Final = frozenset({ROBOTS, *map(path_of, usual_places("http://a.test"))})
+"""What every site is asked for, whatever it links to."""
 MOST_HOPS: Final = 11
 """Requests of a chain of redirects: ten hops, and the URL they begin with."""
 LIVELY: Final = 20
@@ -83,10 +86,10 @@ class Witness:
         return None if found is None else found.outcome
 
     def asked(self, host: str, *beginnings: str) -> list[Request]:
-        """The requests to a host for paths that begin so, in order; robots.txt apart."""
+        """The requests to a host for paths that begin so, in order; robots.txt and the usual places of sitemaps apart."""
         begin = beginnings or ("/",)
         log = (
-            one for one in self.log if one.host == host and one.path.startswith(begin) and one.path != ROBOTS
+            one for one in self.log if one.host == host and one.path.startswith(begin) and one.path not in APART
         )
         return sorted(log, key=lambda one: one.began)
 
@@ -122,7 +125,7 @@ def _paced(log: Iterable[Request], delay: float) -> Finding:
         hurries = sum(pause < delay for pause, _ in found)
         return (
             False,
-            f"{where} was asked {_seconds(least)} after an answer, of {delay:g} s: {count(hurries, 'hurry')}",
+            f"{where} was asked {_seconds(least)} after an answer, of {delay:g} s: {count(hurries, 'pause')} too short",
         )
     domains = {_domain(one.host) for one in requests}
     said = f"{count(len(requests), 'request')} to {count(len(domains), 'domain')}"

@@ -1,40 +1,27 @@
 """Names against real name servers on loopback."""
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crawler.adapters.dns import DnsError, Resolution, Resolver
+from crawler.adapters.dns import Resolution, Resolver
 from crawler.adapters.hosts import system_servers
 from crawler.demo.names import REFUSED
+from tests.adapters.resolving import resolver as some_resolver
+from tests.adapters.resolving import why_not
 from tests.adapters.servers import NXDOMAIN, SERVFAIL, SILENCE, NameServer
 
 pytest_plugins = ["tests.adapters.loops"]
 BOTH_LOOPS = True
 
 
-@contextlib.asynccontextmanager
-async def resolver(*servers: NameServer | tuple[str, int], **options: Any) -> AsyncIterator[Resolver]:
-    """A resolver that asks these servers and knows no hosts file."""
-    addresses = [server.where if isinstance(server, NameServer) else server for server in servers]
-    made = Resolver(servers=addresses, **{"hosts_file": None, "ipv6": True, "timeout": 1.5} | options)
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-async def why_not(made: Resolver, name: str) -> str:
-    """Why the name cannot be resolved."""
-    with pytest.raises(DnsError) as caught:
-        await made.resolve(name)
-    return str(caught.value)
+resolver = partial(some_resolver, ipv6=True)
+"""A resolver that asks for both families."""
 
 
 async def test_ipv4_comes_first() -> None:

@@ -1,19 +1,19 @@
 """Names while name servers die, lie and come back."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from crawler.adapters import dns
-from crawler.adapters.dns import DnsError, Resolution, Resolver
+from crawler.adapters.dns import DnsError, Resolution
 from crawler.core import kept
 from crawler.demo.names import NXDOMAIN, REFUSED, SERVFAIL, SILENCE, NameServer, parse
+from tests.adapters.resolving import resolver, why_not
 
 pytest_plugins = ["tests.adapters.loops"]
 BOTH_LOOPS = True
@@ -24,39 +24,19 @@ FEW: Final = 40
 """Descriptors for one name server, however many questions: a port is kept for many."""
 
 
-@asynccontextmanager
-async def resolver(*servers: NameServer | tuple[str, int], **options: Any) -> AsyncIterator[Resolver]:
-    """A resolver that asks these servers and knows no hosts file."""
-    addresses = [server.where if isinstance(server, NameServer) else server for server in servers]
-    made = Resolver(servers=addresses, **{"hosts_file": None, "ipv6": False, "timeout": 1.5} | options)
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-async def why_not(made: Resolver, name: str) -> str:
-    """Why the name cannot be resolved."""
-    with pytest.raises(DnsError) as caught:
-        await made.resolve(name)
-    return str(caught.value)
-
-
 def descriptors() -> int:
     """How many are open."""
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-@contextmanager
-def nothing_left_open() -> Iterator[None]:
+@asynccontextmanager
+async def nothing_left_open() -> AsyncIterator[None]:
     """As many descriptors afterwards as before."""
     before = descriptors()
     yield
-    patience = time.monotonic() + 5  # c-ares ends its channels in a thread of its own, in its own time
-    while descriptors() > before and time.monotonic() < patience:
-        time.sleep(0.01)
-
-    assert descriptors() <= before
+    async with asyncio.timeout(20):
+        while descriptors() > before:  # noqa: ASYNC110 - c-ares ends its channels in a thread of its own, which tells nobody
+            await asyncio.sleep(0.01)
 
 
 class Liar(NameServer):
@@ -248,17 +228,19 @@ async def test_a_server_dies_and_comes_back() -> None:
 
 async def test_two_thousand_names_at_once() -> None:
     """Two thousand names are looked up together, through few descriptors, and none is lost."""
-    async with NameServer(otherwise=SOMEWHERE) as server:
-        with nothing_left_open():
-            async with resolver(server, timeout=10, ipv6=True) as made:
-                before = descriptors()
-                waiting = [asyncio.create_task(made.resolve(f"{n}.test")) for n in range(2_000)]
-                await server.question.wait()
-                most = descriptors() - before
-                found = await asyncio.gather(*waiting)
+    async with (
+        NameServer(otherwise=SOMEWHERE) as server,
+        nothing_left_open(),
+        resolver(server, timeout=10, ipv6=True) as made,
+    ):
+        before = descriptors()
+        waiting = [asyncio.create_task(made.resolve(f"{n}.test")) for n in range(2_000)]
+        await server.question.wait()
+        most = descriptors() - before
+        found = await asyncio.gather(*waiting)
 
-                assert Counter(one.addresses for one in found) == {FOUND: 2_000}
-                assert most <= FEW
+        assert Counter(one.addresses for one in found) == {FOUND: 2_000}
+        assert most <= FEW
 
 
 async def test_who_comes_too_late_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,12 +260,15 @@ async def test_who_comes_too_late_waits(monkeypatch: pytest.MonkeyPatch) -> None
 
 async def test_silent_servers_leave_nothing_behind() -> None:
     """Silent servers leave no descriptor behind."""
-    async with NameServer(otherwise=SILENCE) as one, NameServer(otherwise=SILENCE) as two:
-        with nothing_left_open():
-            async with resolver(one, two, timeout=0.3, ipv6=True) as made:
-                reasons = await asyncio.gather(*(why_not(made, f"{n}.test") for n in range(100)))
+    async with (
+        NameServer(otherwise=SILENCE) as one,
+        NameServer(otherwise=SILENCE) as two,
+        nothing_left_open(),
+        resolver(one, two, timeout=0.3, ipv6=True) as made,
+    ):
+        reasons = await asyncio.gather(*(why_not(made, f"{n}.test") for n in range(100)))
 
-                assert set(reasons) == {"no name server answered within 0.3 s"}
+        assert set(reasons) == {"no name server answered within 0.3 s"}
 
 
 # ---------------------------------------------------------------- when nobody answers
