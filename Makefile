@@ -16,7 +16,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup crawl url demo check format fix lint types shape test crash hostile fuzz coverage reference clean \
-	bench-scale bench-workers bench-modes
+	bench-scale bench-workers bench-modes bench-freshness bench-requests
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,12 @@ bench-workers: $(FOR_DEV) ## 1, 2 and 4 workers: are twice the workers twice the
 
 bench-modes: $(FOR_DEV) ## what RabbitMQ costs a worker, compared with one machine
 	$(BIN)/python -m tests.bench.modes $(ARGS)
+
+bench-requests: $(FOR_DEV) ## how soon somebody who asks for a page gets it on a busy system (five minutes)
+	$(BIN)/python -m tests.bench.requests $(ARGS)
+
+bench-freshness: $(FOR_DEV) ## how fresh pages are kept, against a fixed interval with as many fetches (a quarter of an hour)
+	$(BIN)/python -m tests.bench.freshness $(ARGS)
 
 coverage: $(FOR_DEV) ## all tests, and which branches they miss
 	$(BIN)/coverage run -m pytest

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 from urllib.parse import SplitResult, urlsplit
 
+from crawler.core import amounts
 from crawler.core.addresses import parse_networks
+from crawler.core.amounts import SECONDS
 from crawler.core.errors import SettingsError
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 NameServer: TypeAlias = tuple[str, int]
 """The IP address and the port of a DNS server."""
 
-SECONDS: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 BYTES: Final[Mapping[str, float]] = {
     "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30,
 }  # fmt: skip
@@ -36,11 +37,13 @@ LONGEST: Final = 3650 * 86400.0
 LARGEST: Final = 1 << 50
 MOST_AT_AN_ADDRESS: Final = 1_000_000
 
-AMOUNT: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([A-Za-z]*)", re.ASCII)
 SERVER: Final = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", re.ASCII)
 AGENT: Final = re.compile(r"[A-Za-z_-]+(?:/[!-~]+)?(?: [ -~\xa1-\xff]*)?")
 """RFC 9309 section 2.2.1 allows a product token letters, ``_`` and ``-``."""
 CONTACT: Final = re.compile(r"https?://[^\s()/]+[^\s()]*|(?:mailto:)?[^\s()@:/]+@[^\s()@:/]+")
+
+show_duration: Final = amounts.show_duration
+"""The shortest way to write that duration: ``10m``, ``1.5s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,6 @@ def parse_duration(text: str) -> float:
 def parse_size(text: str) -> int:
     """Bytes, from ``10MiB``, ``64KiB``, ``1MB`` or bare bytes. Raises SettingsError."""
     return int(size().accept(text))
-
-
-def show_duration(seconds: float) -> str:
-    """The shortest way to write that duration: ``10m``, ``1.5s``."""
-    unit = next((u for u in ("d", "h", "m") if seconds and seconds % SECONDS[u] == 0), "s")
-    amount = seconds / SECONDS[unit]
-    return f"{int(amount) if amount.is_integer() else format(amount, 'f').rstrip('0')}{unit}"
 
 
 def show_size(count: int) -> str:
@@ -154,9 +150,8 @@ def _amount(value: object, units: Mapping[str, float], bare: str) -> float:
     """A number without unit, or a text with or without one, as seconds or bytes."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value if math.isfinite(value) else _refuse()
-    found = AMOUNT.fullmatch(value.strip()) if isinstance(value, str) else None
-    factor = units.get((found[2] or bare).lower()) if found else None
-    return float(found[1]) * factor if found and factor else _refuse()
+    found = amounts.amount(value, units, bare) if isinstance(value, str) else None
+    return _refuse() if found is None else found
 
 
 def _within(amount: float, least: float, most: float) -> float:

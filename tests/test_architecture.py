@@ -13,7 +13,7 @@ THINKS: Final = frozenset(
     """
     array base64 bisect codecs collections contextlib dataclasses datetime email enum fractions functools
     gzip hashlib heapq html io ipaddress itertools json math operator re string struct types typing
-    unicodedata urllib zlib ada_url bs4 can_ada html5lib msgspec protego publicsuffixlist turbohtml
+    unicodedata urllib zlib zoneinfo ada_url bs4 can_ada cronsim html5lib lxml msgspec protego publicsuffixlist turbohtml
     webencodings
     """.split()  # noqa: SIM905  # forty pairs of quotes would hide the names
 )

@@ -1,0 +1,174 @@
+"""Sooner to what changes, later to what does not (design, section 9).
+
+    first visit ──► 7 d ──unchanged x 1.5, changed x 0.5──► within 1 h to 90 d
+
+1. What we saw decides: after a change the interval is halved, whatever anybody says.
+2. What a site says shapes: where it begins (1 d to 28 d), and how fast the interval grows (x 1.25 to x 2).
+   So a page that does not change is visited ever later, however often its site calls it new.
+3. A short max-age is the caution of a server and no news; a long one is a promise, and is believed as any other hint.
+4. A sitemap that says a page has changed brings its visit forward by as much as such words have proved true before.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Final
+
+HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
+
+START: Final = 7 * DAY
+SOONEST: Final = HOUR
+LATEST: Final = 90 * DAY
+UNCHANGED: Final = 1.5
+CHANGED: Final = 0.5
+
+HINTED_START: Final = (DAY, 28 * DAY)
+"""Seconds: a hint may choose the first interval within these."""
+HINTED_GROWTH: Final = (1.25, 2.0)
+"""A hint may make an unchanged page's interval grow as slowly, or as fast.
+
+Where a page changes at random, these bounds meet where it is visited 1.65 times as often as without a hint, or 1.5
+times more rarely; a factor that a hint could bring down to 1 would have no such bound.
+"""
+
+SETTLES: Final = 0.46
+"""Where x 1.5 and x 0.5 balance, as a share of the average time between changes: that is what a changefreq suggests."""
+
+CHANGEFREQ: Final[Mapping[str, float]] = MappingProxyType(
+    {
+        "always": HOUR,
+        "hourly": HOUR,
+        "daily": DAY,
+        "weekly": 7 * DAY,
+        "monthly": 30 * DAY,
+        "yearly": 365 * DAY,
+        "never": 3650 * DAY,
+    }
+)
+"""The words of sitemaps.org, in seconds."""
+LONGEST_AGE: Final = float(2**31)
+"""Seconds: what a longer delta-seconds counts as (RFC 9111 section 1.2.2)."""
+
+_DIRECTIVE: Final = re.compile(
+    r"""([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^,\s"]*))?""", re.ASCII | re.DOTALL
+)
+_DIGITS: Final = re.compile(r"[0-9]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a visit saw of a page that is well, and what its site says of it. All times are seconds."""
+
+    changed: bool | None = None
+    """Whether its content is another than at the visit before; None: there was none."""
+    revisit: float | None = None
+    """The interval decided at the visit before; None: none was."""
+    max_age: float | None = None
+    """For how long the site promised that it stays (`max_age`)."""
+    changefreq: float | None = None
+    """How often it changes, as a sitemap says (`changefreq`)."""
+
+
+def adaptive(sight: Sight) -> float:
+    """Seconds until the next visit, within `SOONEST` and `LATEST`."""
+    hint = _hint(sight)
+    if sight.changed is None or sight.revisit is None:
+        return START if hint is None else _within(hint, *HINTED_START)
+    before = _within(sight.revisit, SOONEST, LATEST)
+    if sight.changed:
+        return max(before * CHANGED, SOONEST)
+    slow, fast = HINTED_GROWTH
+    plain = before * UNCHANGED
+    return min(plain if hint is None else _within(hint, before * slow, before * fast), LATEST)
+
+
+def _hint(sight: Sight) -> float | None:
+    """The interval that a site's words suggest; None: they suggest nothing."""
+    if sight.changefreq is not None:
+        # News that a cache on the way keeps from us is no news.
+        return max(SETTLES * sight.changefreq, sight.max_age or 0.0)
+    own = START if sight.revisit is None else sight.revisit * UNCHANGED
+    return sight.max_age if sight.max_age is not None and sight.max_age > own else None
+
+
+def changefreq(word: str) -> float | None:
+    """Seconds between changes, from the word of a sitemap in any case; None for any other word."""
+    return CHANGEFREQ.get(word.strip().lower())
+
+
+def brought_forward(
+    lastmod: datetime | None, fetched_at: datetime, revisit: float, promised: int, kept: int
+) -> float:
+    """Seconds after the last fetch from which a page may be visited, because a sitemap says it has changed since.
+
+    With trust = (kept + 1) / (promised + 2), Laplace's rule of succession, the ordinary interval is shortened to its
+    (1 - trust)-th power, counted in hours: one hour for who is always right, the interval itself for who never is.
+    A lastmod that is not later than the last fetch says nothing new, and leaves the interval as it is.
+
+    Args:
+        lastmod: when the page changed last, as the sitemap says.
+        fetched_at: when it was fetched last.
+        revisit: seconds, its ordinary interval.
+        promised: visits to this domain that were made because of such words.
+        kept: those that found a change.
+    """
+    if lastmod is None or lastmod <= fetched_at or revisit <= SOONEST:
+        return revisit
+    promised = max(promised, 0)
+    trust = (_within(kept, 0, promised) + 1) / (promised + 2)
+    return _within(SOONEST * (revisit / SOONEST) ** (1 - trust), SOONEST, revisit)
+
+
+def max_age(headers: Sequence[tuple[str, str]], now: datetime) -> float | None:
+    """For how many seconds an answer promises to stay as it is, up to `LONGEST_AGE`; None: it does not.
+
+    As a shared cache reads it (RFC 9111 section 4.2.1): s-maxage, else max-age, else Expires minus Date (or `now`);
+    of several, the first. What may not be kept, or not without asking (no-store, no-cache), promises nothing, nor
+    does what cannot be read. The Age of a copy is left aside: this is how the site thinks of the page.
+    """
+    said: dict[str, str] = {}
+    for name, value in _directives(headers):
+        said.setdefault(name, value)
+    if "no-store" in said or "no-cache" in said:
+        return None
+    for name in ("s-maxage", "max-age"):
+        if name in said:
+            return _delta(said[name])
+    if (expires := _date(headers, "expires")) is None:
+        return None
+    seconds = (expires - (_date(headers, "date") or now)).total_seconds()
+    return min(seconds, LONGEST_AGE) if seconds > 0 else None
+
+
+def _directives(headers: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Names in lower case, and values without quotes, of all Cache-Control headers."""
+    for header, text in headers:
+        if header.lower() == "cache-control":
+            for found in _DIRECTIVE.finditer(text):
+                yield found[1].lower(), (found[2] or "").strip('"')
+
+
+def _delta(text: str) -> float | None:
+    digits = text.lstrip("0")
+    if not _DIGITS.fullmatch(digits):
+        return None
+    # A million digits must not be converted.
+    return min(float(digits), LONGEST_AGE) if len(digits) <= len("2147483648") else LONGEST_AGE
+
+
+def _date(headers: Sequence[tuple[str, str]], name: str) -> datetime | None:
+    """The first header of that name as a moment; None: there is none, or it is no date."""
+    text = next((value for header, value in headers if header.lower() == name), None)
+    try:
+        when = parsedate_to_datetime(text or "")
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)
