@@ -1,4 +1,4 @@
-"""A parser process: reads the pages it is handed, one at a time, within limits that the system enforces.
+"""A parser process: reads the pages and sitemaps it is handed, one at a time, within limits that the system enforces.
 
     stdin  ◄── length of the task, length of the body, task (msgpack), body
     stdout ──► length of the reply, reply (msgpack), length of the packed body, packed body
@@ -16,14 +16,16 @@ import struct
 import sys
 import time
 import traceback
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, assert_never
 
 import msgspec
 
 from crawler.core.content import UnreadableError
 from crawler.core.model import Page
-from crawler.parsing import Job, Parsed, parse
+from crawler.core.sitemaps import Sitemap
+from crawler.parsing import Job, Parsed, ParsedSitemap, SitemapJob, parse, parse_sitemap
 
 TIRED: Final = 96 << 20
 """Bytes at its peak after which a process is replaced: what was freed is seldom given back."""
@@ -43,13 +45,15 @@ class Task(msgspec.Struct, array_like=True, frozen=True):
     """Granted for this body, as is the memory."""
     memory: int
     """Bytes of data in all."""
+    sitemap_at: datetime | None = None
+    """It is a sitemap, to be read at this moment; None: it is a page."""
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
     """What came of it."""
 
     page: Page | None
-    """None: no parser could read it."""
+    """None: no parser could read it, or it is a sitemap."""
     digest: bytes
     stored: bool
     """Whether the body, packed, follows."""
@@ -59,6 +63,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
     """Spent on this body."""
     fault: str = ""
     """An exception that should not have come."""
+    sitemap: Sitemap | None = None
 
 
 def main() -> None:
@@ -82,6 +87,27 @@ def main() -> None:
 def _answer(sink: BinaryIO, task: Task, body: bytes) -> bool:
     """Read one body and say what came of it; True: this was the last."""
     _grant(task.cpu_seconds, task.memory)
+    parsed, fault, spent, began = None, "", False, time.process_time()
+    try:
+        parsed = _read(task, body)
+    except UnreadableError:
+        pass
+    except (MemoryError, RecursionError):
+        spent = True
+    except Exception as error:  # noqa: BLE001 - a fault of ours: told to the parent, who reports it
+        fault = f"{type(error).__name__}: {error} at {_place(error)}"
+    last = spent or _peak() > TIRED
+    packed, reply = _packed(parsed, last=last, cpu_seconds=time.process_time() - began, fault=fault)
+    sink.write(LENGTHS.pack(len(reply), len(packed)))
+    sink.write(reply)
+    sink.write(packed)
+    sink.flush()
+    return last
+
+
+def _read(task: Task, body: bytes) -> Parsed | ParsedSitemap:
+    if task.sitemap_at is not None:
+        return parse_sitemap(SitemapJob(body, task.url, task.sitemap_at))
     job = Job(
         body=body,
         url=task.url,
@@ -90,32 +116,25 @@ def _answer(sink: BinaryIO, task: Task, body: bytes) -> bool:
         parser=task.parser,
         types=frozenset(task.types),
     )
-    parsed, fault, spent, began = None, "", False, time.process_time()
-    try:
-        parsed = parse(job)
-    except UnreadableError:
-        pass
-    except (MemoryError, RecursionError):
-        spent = True
-    except Exception as error:  # noqa: BLE001 - a fault of ours: told to the parent, who reports it
-        fault = f"{type(error).__name__}: {error} at {_place(error)}"
-    last = spent or _peak() > TIRED
-    packed = b"" if parsed is None else parsed.compressed or b""
-    reply = msgspec.msgpack.encode(
-        Reply(
-            None if parsed is None else parsed.page,
-            b"" if parsed is None else parsed.digest,
-            parsed is not None and parsed.compressed is not None,
-            last,
-            time.process_time() - began,
-            fault,
-        )
-    )
-    sink.write(LENGTHS.pack(len(reply), len(packed)))
-    sink.write(reply)
-    sink.write(packed)
-    sink.flush()
-    return last
+    return parse(job)
+
+
+def _packed(
+    parsed: Parsed | ParsedSitemap | None, *, last: bool, cpu_seconds: float, fault: str
+) -> tuple[bytes, bytes]:
+    """The packed body and the reply."""
+    page, sitemap, digest, packed = None, None, b"", None
+    match parsed:
+        case Parsed():
+            page, digest, packed = parsed.page, parsed.digest, parsed.compressed
+        case ParsedSitemap():
+            sitemap, digest = parsed.sitemap, parsed.digest
+        case None:
+            pass
+        case _:
+            assert_never(parsed)
+    reply = Reply(page, digest, packed is not None, last, cpu_seconds, fault, sitemap)
+    return packed or b"", msgspec.msgpack.encode(reply)
 
 
 def _settle_down() -> None:
@@ -159,6 +178,11 @@ def parsed_of(reply: Reply, packed: bytes) -> Parsed | None:
     if reply.page is None:
         return None
     return Parsed(reply.page, reply.digest, packed if reply.stored else None)
+
+
+def parsed_sitemap_of(reply: Reply) -> ParsedSitemap | None:
+    """As `parsed_of`, of a sitemap."""
+    return None if reply.sitemap is None else ParsedSitemap(reply.sitemap, reply.digest)
 
 
 if __name__ == "__main__":

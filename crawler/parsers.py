@@ -21,8 +21,8 @@ import msgspec
 import structlog
 
 from crawler.core.content import reads_as_html, sniff
-from crawler.parser_process import LENGTHS, Reply, Task, parsed_of
-from crawler.parsing import SLOW, Job, Parsed
+from crawler.parser_process import LENGTHS, Reply, Task, parsed_of, parsed_sitemap_of
+from crawler.parsing import SLOW, Job, Parsed, ParsedSitemap, SitemapJob
 
 log: Final = structlog.get_logger()
 
@@ -44,6 +44,10 @@ class Grants:
     memory: int = 128 << 20
     times_a_body: int = 18
     """Bytes of data, and so many more for each byte of the body: dense ordinary HTML takes 30 MB and twelve."""
+    seconds_of_sitemap: int = 20
+    """CPU time, for a few kilobytes may unpack to fifty megabytes."""
+    memory_of_sitemap: int = 256 << 20
+    """Bytes of data besides twice the body: the most that an honest one was seen to take is 160 MB."""
 
     def task(self, job: Job) -> Task:
         """What goes to the process with the body."""
@@ -57,6 +61,19 @@ class Grants:
             types=tuple(job.types),
             cpu_seconds=self.seconds_of_reference if job.parser == SLOW else seconds,
             memory=self.memory + self.times_a_body * size,
+        )
+
+    def sitemap_task(self, job: SitemapJob) -> Task:
+        """What goes to the process with a sitemap."""
+        return Task(
+            url=job.url,
+            content_type=None,
+            headers=(),
+            parser="",
+            types=(),
+            cpu_seconds=self.seconds_of_sitemap,
+            memory=self.memory_of_sitemap + 2 * len(job.body),
+            sitemap_at=job.now,
         )
 
 
@@ -105,15 +122,26 @@ class Parsers:
         """
         huge = len(job.body) > HUGE
         async with self._room_for_huge if huge else contextlib.nullcontext(), self._room:
-            parsed = await self._ask(job)
+            parsed = await self._ask_page(job)
             if (
                 parsed is None
                 and job.parser != SLOW
                 and reads_as_html(sniff(job.body, job.content_type), job.body)
             ):
                 log.info("page.overtaxed", url=job.url, bytes=len(job.body))
-                parsed = await self._ask(replace(job, parser=SLOW))
+                parsed = await self._ask_page(replace(job, parser=SLOW))
             return parsed
+
+    async def read_sitemap(self, job: SitemapJob) -> ParsedSitemap | None:
+        """Read a sitemap; None: it cannot be, within its limits.
+
+        Raises:
+            ParserFaultError: as `read`.
+        """
+        huge = len(job.body) > HUGE
+        async with self._room_for_huge if huge else contextlib.nullcontext(), self._room:
+            answer = await self._ask(self._grants.sitemap_task(job), job.body)
+            return None if answer is None else parsed_sitemap_of(answer[0])
 
     async def close(self) -> None:
         """End all processes, also those at work."""
@@ -121,14 +149,19 @@ class Parsers:
             await process.kill()
         self._idle.clear()
 
-    async def _ask(self, job: Job) -> Parsed | None:
+    async def _ask_page(self, job: Job) -> Parsed | None:
+        answer = await self._ask(self._grants.task(job), job.body)
+        return None if answer is None else parsed_of(*answer)
+
+    async def _ask(self, task: Task, body: bytes) -> tuple[Reply, bytes] | None:
+        """What a process makes of a body; None: it died of it."""
         # One that ended while it was idle (the system takes parsers first when memory ends) is no page's fault.
         self._idle = [process for process in self._idle if process.is_alive]
         process = self._idle.pop() if self._idle else await _Process.start()
         self._busy.add(process)
         fit = False
         try:
-            reply, packed = await process.ask(self._grants.task(job), job.body)
+            reply, packed = await process.ask(task, body)
             fit = not reply.last
         except _DiedError:
             return None
@@ -141,7 +174,7 @@ class Parsers:
         self.cpu_seconds += reply.cpu_seconds
         if reply.fault:
             raise ParserFaultError(reply.fault)
-        return parsed_of(reply, packed)
+        return reply, packed
 
 
 class _Process:

@@ -3,18 +3,22 @@
 Answer ──OK──► small: read here, at once ──────────────┬──► Read: page, digest, compressed body
             └► heavy: in a parser process, bounded ────┤
                                                         └──► no parser could: decode_error
+Sitemaps and feeds are always read in a parser process.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Final
 
 from crawler.core.content import UnreadableError
 from crawler.core.model import Answer, Outcome, Page
+from crawler.core.sitemaps import Sitemap
 from crawler.parsers import Parsers
-from crawler.parsing import Job, Parsed, parse
+from crawler.parsing import Job, Parsed, ParsedSitemap, SitemapJob, parse
 
 UNREADABLE: Final = "no parser can read it within its time and memory"
+NO_SITEMAP: Final = "this is not a sitemap"
 FAULT: Final = "the parser met a fault of ours, which was reported"
 
 
@@ -26,6 +30,17 @@ class Read:
     page: Page | None = None
     digest: bytes | None = None
     compressed: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSitemap:
+    """An answer, read as a sitemap or a feed."""
+
+    answer: Answer
+    sitemap: Sitemap | None = None
+    """None: there is none, and the answer's outcome says why."""
+    digest: bytes | None = None
+    """SHA-256 of the body, content encodings removed."""
 
 
 class Reader:
@@ -68,6 +83,33 @@ class Reader:
             self._report(error, url)
             parsed, detail = None, FAULT
         return _read(answer, parsed, detail)
+
+    async def sitemap(self, answer: Answer, url: str) -> ReadSitemap:
+        """Read an answer as a sitemap or a feed, whatever type it says it has.
+
+        One that is not OK stays as it is. One that is no sitemap is refused by its type, so that it is not asked for
+        again and again; one that cannot be read within its time and memory is a decode_error.
+        """
+        if answer.outcome is not Outcome.OK:
+            return ReadSitemap(answer)
+        detail = UNREADABLE
+        try:
+            parsed = await self._parsers.read_sitemap(SitemapJob(answer.body, url, datetime.now(UTC)))
+        except OSError:  # no parser process could be started: our lack, and no fault of the sitemap
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            self._report(error, url)
+            parsed, detail = None, FAULT
+        return _read_sitemap(answer, parsed, detail)
+
+
+def _read_sitemap(answer: Answer, parsed: ParsedSitemap | None, detail: str) -> ReadSitemap:
+    if parsed is None:
+        return ReadSitemap(replace(answer, outcome=Outcome.DECODE_ERROR, body=b"", detail=detail))
+    if parsed.sitemap.form is None:
+        detail = f"{NO_SITEMAP}: {parsed.sitemap.detail}"
+        return ReadSitemap(replace(answer, outcome=Outcome.TYPE_REFUSED, body=b"", detail=detail))
+    return ReadSitemap(answer, parsed.sitemap, parsed.digest)
 
 
 def _read(answer: Answer, parsed: Parsed | None, detail: str) -> Read:

@@ -1,21 +1,25 @@
 """Reading pages: what is heavy is read elsewhere, within bounds, and costs only itself."""
 
 import asyncio
+import gzip
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from crawler.core.model import Answer, Outcome
+from crawler.core.sitemaps import read_sitemap
 from crawler.parsers import Grants, Parsers
 from crawler.parsing import LARGE, Job, parse
-from crawler.reading import FAULT, UNREADABLE, Read, Reader
+from crawler.reading import FAULT, UNREADABLE, Read, Reader, ReadSitemap
 
 URL: Final = "http://a.test/"
 HEAVY: Final = b"<title>Heavy</title><a href=/next>next</a>" + b"<p>word " * 40_000
@@ -41,6 +45,10 @@ class Desk:
     ) -> Read:
         """What comes of a body."""
         return await self._reader.read(answer(body, content_type), URL, parser=parser)
+
+    async def sitemap(self, body: bytes | Answer) -> ReadSitemap:
+        """What comes of a body, or an answer, in a sitemap's place."""
+        return await self._reader.sitemap(body if isinstance(body, Answer) else answer(body), URL)
 
     async def busy(self) -> int:
         """The process that is at work now, once there is one that has spent some time at it."""
@@ -283,3 +291,70 @@ async def test_a_parser_ends_with_its_parent() -> None:
     await asyncio.wait_for(until_dead(pid), 60)
 
     assert not alive(pid)
+
+
+SITEMAP: Final = b"<urlset><url><loc>http://a.test/x</loc><lastmod>2020-01-02</lastmod><priority>0.5</priority></url></urlset>"
+
+
+async def test_a_sitemap_is_read_in_a_process() -> None:
+    """A sitemap comes back from its process as it would have been read here, with the digest of its bytes."""
+    for body in (SITEMAP, gzip.compress(SITEMAP)):
+        async with desk() as reader:
+            read = await reader.sitemap(body)
+
+            assert read.sitemap == read_sitemap(body, URL, datetime.now(UTC))
+            assert (read.answer.outcome, read.digest) == (Outcome.OK, hashlib.sha256(body).digest())
+            assert len(reader.parsers.pids) == 1
+
+
+async def test_what_is_no_sitemap_is_refused() -> None:
+    """A page of HTML in a sitemap's place is type_refused, with what it is, and without a body."""
+    async with desk() as reader:
+        read = await reader.sitemap(b"<!doctype html><title>not found</title>")
+
+        assert (read.answer.outcome, read.answer.detail) == (
+            Outcome.TYPE_REFUSED,
+            "this is not a sitemap: it is a page of HTML",
+        )
+        assert (read.answer.body, read.sitemap, read.digest) == (b"", None, None)
+
+
+async def test_an_answer_that_is_not_ok_is_not_read() -> None:
+    """What was not found stays as it is, and costs no process."""
+    gone = Answer(Outcome.GONE, 0, 0, status=404)
+    async with desk() as reader:
+        read = await reader.sitemap(gone)
+
+        assert (read.answer, read.sitemap, reader.parsers.pids) == (gone, None, ())
+
+
+async def test_a_sitemap_beyond_its_memory_is_a_decode_error() -> None:
+    """A sitemap that takes more memory than granted ends its process, and the next one is read."""
+    names = b"<urlset>" + b"".join(b"<a%d/>" % number for number in range(1_500_000))
+    async with desk(memory_of_sitemap=64 << 20) as reader:
+        read = await reader.sitemap(names)
+        after = await reader.sitemap(SITEMAP)
+
+        assert (read.answer.outcome, read.answer.detail) == (Outcome.DECODE_ERROR, UNREADABLE)
+        assert after.sitemap is not None
+
+
+async def test_a_sitemap_beyond_its_time_is_a_decode_error() -> None:
+    """A sitemap that takes more CPU seconds than granted ends its process."""
+    bad = b"<urlset>" + b"<url><loc>http://[/</loc></url>" * 400_000
+    async with desk(seconds_of_sitemap=0) as reader:
+        read = await reader.sitemap(bad)
+
+        assert (read.answer.outcome, read.answer.detail) == (Outcome.DECODE_ERROR, UNREADABLE)
+
+
+async def test_pages_and_sitemaps_share_a_process() -> None:
+    """One after the other, they are read by the same process."""
+    async with desk() as reader:
+        await reader.read(HEAVY)
+        first = reader.parsers.pids
+        sitemap = await reader.sitemap(SITEMAP)
+        page = await reader.read(HEAVY)
+
+        assert (sitemap.sitemap is not None, page.page is not None) == (True, True)
+        assert reader.parsers.pids == first

@@ -8,13 +8,11 @@
 3. A page that says nofollow, in whatever way, has no links.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
-from urllib.parse import quote_from_bytes
 
 from turbohtml import Namespace
 
@@ -31,21 +29,19 @@ from crawler.core.directives import (
 )
 from crawler.core.gist import gist
 from crawler.core.model import Page
-from crawler.core.urls import MAX_URL_BYTES, canonical
+from crawler.core.references import resolve
 
 MAX_LINKS: Final = 5_000
+MAX_FEEDS: Final = 10
 MAX_TITLE: Final = 1_000
-MAX_REFERENCE: Final = 8_192
-"""Characters of an ``href``. No longer URL is fetched, and a long base would be copied for each link."""
-
-MAX_HOST: Final = 512
-"""Characters of a host, and whoever logs in there, in a reference. DNS knows none of more than 253."""
-
 TAGS: Final = frozenset({"a", "area", "base", "frame", "html", "iframe", "link", "meta", "template", "title"})
 """All that matters here: a parser need bring no other element."""
 
 LINKED_TYPES: Final = frozenset({"", "text/html", "application/xhtml+xml", "text/plain", "text/markdown"})
 """``<link type>`` that is a page: feeds and oEmbed are not."""
+
+FEED_TYPES: Final = frozenset({"application/rss+xml", "application/atom+xml"})
+"""``<link rel=alternate type>`` that is a feed (HTML, section 4.6.7.1)."""
 
 
 class Element(Protocol):
@@ -94,6 +90,7 @@ class Found:
     """What the elements of a page said, before anything is resolved."""
 
     references: list[str] = field(default_factory=list)
+    feeds: list[str] = field(default_factory=list)
     robots: list[str] = field(default_factory=list)
     base: str | None = None
     title: str | None = None
@@ -141,7 +138,10 @@ def parse_page(
             filter(None, map(language_tag, (found.language, found.meta_language, said.language))), None
         ),
         directives=kept(directives),
-        links=() if directives & NO_FOLLOW else resolve(references, url, found.base, charset),
+        links=() if directives & NO_FOLLOW else resolve(references, url, found.base, charset, MAX_LINKS),
+        feeds=()
+        if directives & NO_FOLLOW or not found.feeds
+        else resolve(found.feeds, url, found.base, charset, MAX_FEEDS),
         text_digest=content.text_digest(text),
         # A page of links without a word may be one of a trap's too: then its title is all it says.
         gist=gist(text, url) or (gist(f"silent: {found.title or ''}", url) if found.references else None),
@@ -204,15 +204,18 @@ def gather(elements: Iterator[Element]) -> Found:
 
 def _reference(element: Element, tag: str) -> str | None:
     """The reference of a link that is not an ``<a>``; None if there is none to follow."""
-    if tag == "link":
-        return element.attr("href") if _is_page_link(element) else None
     return element.attr("href" if tag == "area" else "src") if may_follow(element.attr("rel")) else None
 
 
-def _is_page_link(link: Element) -> bool:
-    if not leads_to_page(link.attr("rel") or ""):
-        return False
-    return (link.attr("type") or "").partition(";")[0].strip().lower() in LINKED_TYPES
+def _gather_link(link: Element, found: Found) -> None:
+    rel = link.attr("rel") or ""
+    if not leads_to_page(rel) or (reference := link.attr("href")) is None:
+        return
+    media_type = (link.attr("type") or "").partition(";")[0].strip().lower()
+    if media_type in LINKED_TYPES:
+        found.references.append(reference)
+    elif media_type in FEED_TYPES and "alternate" in rel.lower().split():
+        found.feeds.append(reference)
 
 
 def _gather_base(base: Element, found: Found) -> None:
@@ -244,7 +247,13 @@ def _gather_meta(meta: Element, found: Found) -> None:
 
 
 _FACTS: Final[Mapping[str, Callable[[Element, Found], None]]] = MappingProxyType(
-    {"base": _gather_base, "html": _gather_html, "meta": _gather_meta, "title": _gather_title}
+    {
+        "base": _gather_base,
+        "html": _gather_html,
+        "link": _gather_link,
+        "meta": _gather_meta,
+        "title": _gather_title,
+    }
 )
 
 
@@ -263,85 +272,3 @@ def _said(headers: Sequence[tuple[str, str]]) -> _Said:
             values.append(value)
     languages = by_name["content-language"]
     return _Said(by_name["x-robots-tag"], by_name["refresh"], languages[0] if languages else None)
-
-
-_NO_LINKS: Final = ("javascript:", "mailto:", "data:", "tel:")
-"""Left out before they cost anything; `canonical` refuses them in any other spelling."""
-_SCHEME: Final = re.compile(r"[\0-\x20]*+([A-Za-z][A-Za-z0-9+.-]*+):")
-_NOT_A_BASE: Final = frozenset({"data", "javascript"})
-
-
-def resolve(references: Iterable[str], url: str, base: str | None, charset: str | None) -> tuple[str, ...]:
-    """The links that references mean on the page `url` with that ``<base href>``, in their order."""
-    address = canonical(url) or url
-    base_url = _base_url(base, url)
-    codec = None if charset is None or charset in _UNICODE else _CODECS.get(charset, charset)
-    links: dict[str, None] = {}
-    for reference in dict.fromkeys([reference.partition("#")[0] for reference in references]):
-        if reference.startswith(_NO_LINKS) or (len(reference) > MAX_HOST and _is_absurd(reference)):
-            continue
-        asked = reference if codec is None or reference.isascii() else _encode_query(reference, codec)
-        link = canonical(asked, base_url)
-        if link is not None and link != address:
-            links[link] = None
-            if len(links) == MAX_LINKS:
-                break
-    return tuple(links)
-
-
-def _is_absurd(reference: str) -> bool:
-    """Whether it would take long to tell that a long reference is none: a host is decoded in quadratic time."""
-    return len(reference) > MAX_REFERENCE or _HUGE_HOST.match(reference.translate(_LEFT_OUT)) is not None
-
-
-_HUGE_HOST: Final = re.compile(
-    rf"[\0-\x20]*+(?:https?:[/\\]*+|[/\\]{{2,}}+)[^/\\?#]{{{MAX_HOST}}}", re.IGNORECASE
-)
-_LEFT_OUT: Final = dict.fromkeys(map(ord, "\t\n\r"))
-
-
-def _base_url(base: str | None, url: str) -> str | None:
-    """What references are resolved against; None if that is no web address, and only absolute ones count."""
-    if base is None:
-        return url
-    if len(base) > MAX_URL_BYTES or (len(base) > MAX_HOST and _is_absurd(base)):
-        return None
-    found = canonical(base, url)
-    if found is not None:
-        return found
-    # HTML, "set the frozen base URL": what cannot be parsed, data: and javascript: count for nothing.
-    # Another scheme (file:, about:) counts, and its relative links lead nowhere.
-    scheme = _SCHEME.match(base)
-    nowhere = scheme is not None and scheme[1].lower() not in {*_NOT_A_BASE, "http", "https"}
-    return None if nowhere else url
-
-
-_UNICODE: Final = frozenset({"utf-8", "utf-16le", "utf-16be", "replacement", "x-user-defined"})
-_CODECS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "big5": "cp950",
-        "euc-kr": "cp949",
-        "iso-8859-8-i": "iso-8859-8",
-        "macintosh": "mac-roman",
-        "shift_jis": "cp932",
-        "windows-874": "cp874",
-        "x-mac-cyrillic": "mac-cyrillic",
-    }
-)
-"""Python's codec for a WHATWG encoding, where the names differ or the same name means another."""
-_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
-_QUERY_SAFE: Final = "".join(c for c in map(chr, range(0x21, 0x7F)) if c not in "\"#&';<>")
-
-
-def _encode_query(reference: str, codec: str) -> str:
-    """The reference with the non-ASCII of its query in the document's encoding.
-
-    A link on a KOI8-R page asks for ``?q=%C6``, and the server understands nothing else. What the encoding
-    lacks becomes ``%26%23N%3B`` (URL, "percent-encode after encoding").
-    """
-    path, mark, query = reference.partition("?")
-
-    def encoded(run: re.Match[str]) -> str:
-        return quote_from_bytes(run[0].encode(codec, "xmlcharrefreplace"), safe=_QUERY_SAFE)
-
-    return path + mark + _NOT_ASCII.sub(encoded, query)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import webencodings  # type: ignore[import-untyped]  # comes with html5lib, without types
+import webencodings
 from hypothesis import given
 from hypothesis import strategies as st
 
