@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from crawler.adapters.crawls import Crawls
+from crawler.core.agenda import is_wished
 from crawler.core.model import Crawl, CrawlState, FoundLink
+from crawler.core.refresh_rule import OFF, Rule, parse_rule
 from crawler.core.scope import KeySet, Scope, scope_key
 from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id, domain_of, url_hash
@@ -47,6 +49,7 @@ class KnownCrawl:
     crawl: Crawl
     scope: Scope
     seen: SeenUrls
+    rule: Rule
 
     def follow(self, urls: Iterable[str], depth: int, found_at: tuple[int, bytes]) -> list[FoundLink]:
         """The links of a page at *depth* that are in scope and not known to be on the frontier already."""
@@ -96,6 +99,23 @@ class CrawlBook:
         known = self._known.get(crawl_id)
         return known if known is not None and known.crawl.state is CrawlState.RUNNING else None
 
+    def serves(self, crawl_id: int) -> KnownCrawl | None:
+        """The crawl, if it is known and what somebody waits for may be asked for in its name: running, finished, or left by its run."""
+        known = self._known.get(crawl_id)
+        if known is None or known.crawl.deleting:
+            return None
+        state = known.crawl.state
+        return known if state in (CrawlState.RUNNING, CrawlState.FINISHED) or known.crawl.is_left else None
+
+    def wants(self, url: TurnUrl) -> KnownCrawl | None:
+        """The crawl, if it wants the URL now: for what somebody waits for it need not be running."""
+        return self.serves(url.crawl_id) if is_wished(url) else self.get(url.crawl_id)
+
+    def refreshes(self, crawl_id: int) -> bool:
+        """Whether the crawl has a refresh rule, as far as is known."""
+        known = self._known.get(crawl_id)
+        return known is not None and known.crawl.refresh != OFF
+
     def budgeted(self, crawl_ids: Iterable[int]) -> frozenset[int]:
         """Those of the crawls whose pages are counted exactly."""
         return frozenset(
@@ -111,6 +131,13 @@ class CrawlBook:
             for c in crawl_ids
             if (known := self._known.get(c)) is not None and known.crawl.max_bytes is not None
         )
+
+    def versions(self, crawl_ids: Iterable[int]) -> dict[int, int]:
+        """How many earlier bodies of a page are kept, for those of the crawls that keep any."""
+        known = (self._known.get(crawl_id) for crawl_id in crawl_ids)
+        return {
+            k.crawl.crawl_id: k.crawl.keep_versions for k in known if k is not None and k.crawl.keep_versions
+        }
 
     def forget(self) -> None:
         """A domain was forgotten: what was seen of it may be found anew."""
@@ -156,4 +183,6 @@ class CrawlBook:
             return
         old = self._known.get(crawl_id)
         keys = KeySet(await self._crawls.keys(crawl_id))
-        self._known[crawl_id] = KnownCrawl(crawl, Scope.of(crawl, keys), old.seen if old else SeenUrls())
+        self._known[crawl_id] = KnownCrawl(
+            crawl, Scope.of(crawl, keys), old.seen if old else SeenUrls(), parse_rule(crawl.refresh)
+        )

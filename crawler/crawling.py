@@ -8,8 +8,9 @@ It ends when every URL has an outcome and no retry is due within `run_patience`,
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls, Wish
@@ -25,6 +26,7 @@ from crawler.processes import at_work
 from crawler.progress import Progress, waits_for
 from crawler.seeds import links
 from crawler.settings import Settings
+from crawler.upkeep import kept_up
 
 SEEDS_AT_ONCE: Final = 1000
 LOOK: Final = 0.2
@@ -67,8 +69,11 @@ async def crawl(
     hurry: asyncio.Event,
     tell: Callable[[Progress, Sequence[Any]], None],
     alerts: Alerts | None = None,
+    prepare: Callable[[int], Awaitable[None]] | None = None,
 ) -> Summary:
     """Make or resume the crawl, and work until it has nothing left to do.
+
+    *prepare*: is done with its number before that, when it is looked after already.
 
     Raises:
         UsageError: the crawl exists with another scope.
@@ -79,18 +84,21 @@ async def crawl(
     found, is_new = await crawls.create_or_change(wish)
     await attendance.take_up(found, is_new=is_new)
     try:
-        return await _attended(
-            settings,
-            opened,
-            crawls,
-            found,
-            seeds,
-            is_new=is_new,
-            stop=stop,
-            hurry=hurry,
-            tell=tell,
-            alerts=alerts,
-        )
+        if prepare is not None:
+            await prepare(found.crawl_id)
+        async with kept_up(opened.database, settings.fetches_kept):
+            return await _attended(
+                settings,
+                opened,
+                crawls,
+                found,
+                seeds,
+                is_new=is_new,
+                stop=stop,
+                hurry=hurry,
+                tell=tell,
+                alerts=alerts,
+            )
     finally:
         with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):  # then the next run does it
             await attendance.leave(found.crawl_id)
@@ -118,12 +126,14 @@ async def _attended(
         await crawls.start(found.crawl_id)
     began, last = time.time(), Progress()
     before = _done(await crawls.totals(found.crawl_id))
-    if await crawls.busy(found.crawl_id, settings.run_patience):
+    since: datetime = await opened.database.value("clock")
+    if await crawls.busy(found.crawl_id, settings.run_patience, since):
         async with at_work(settings, opened.dsn, hurry, alerts=alerts) as progress:
             await _until_done(
                 crawls,
                 found.crawl_id,
                 settings.run_patience,
+                since,
                 stop=stop,
                 revive=opened.revive,
                 progress=progress,
@@ -166,6 +176,7 @@ async def _until_done(
     crawls: Crawls,
     crawl_id: int,
     patience: float,
+    since: datetime,
     *,
     stop: asyncio.Event,
     revive: Revive,
@@ -188,7 +199,7 @@ async def _until_done(
             crawl_now = await crawls.by_id(crawl_id)
             if crawl_now is None or crawl_now.state is not CrawlState.RUNNING:
                 return
-            if not await crawls.busy(crawl_id, patience):
+            if not await crawls.busy(crawl_id, patience, since):
                 return
             tell(now, () if waits_for(now) else await crawls.waiting(crawl_id))
         except DatabaseBusyError:

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 
+from crawler.adapters.announcements import Announcements
 from crawler.adapters.frontier import Frontier
+from crawler.adapters.postgres import Database
 from crawler.adapters.web import Web
+from crawler.announcing import Announcer
 from crawler.asking import RobotsAsker
+from crawler.core.sitemap_text import MAX_BYTES
 from crawler.crawlbook import CrawlBook
 from crawler.reading import Reader
 from crawler.recorder import Recorder
 from crawler.room import Room
 from crawler.rules import RulesBook
+from crawler.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +40,42 @@ class Tools:
     asker: RobotsAsker
     reader: Reader
     room: Room
+    room_for_sitemaps: Room
+    announcer: Announcer
     recorder: Recorder
     manners: Manners
+
+
+def equip(
+    settings: Settings,
+    database: Database,
+    *,
+    web: Web,
+    crawls: CrawlBook,
+    rules: RulesBook,
+    asker: RobotsAsker,
+    reader: Reader,
+    recorder: Recorder,
+) -> Tools:
+    """The tools of one worker: what it has put together, and what follows from the settings."""
+    manners = Manners(
+        settings.delay,
+        settings.max_crawl_delay,
+        settings.per_domain,
+        settings.turn_seconds,
+        settings.user_agent,
+        settings.parser,
+    )
+    return Tools(
+        Frontier(database),
+        web,
+        crawls,
+        rules,
+        asker,
+        reader,
+        Room(settings.max_body, settings.processes),
+        Room(MAX_BYTES, settings.processes),
+        Announcer(Announcements(database)),
+        recorder,
+        manners,
+    )

@@ -2,22 +2,41 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from crawler.core.model import FoundLink, Outcome, Settlement, Visit
+from crawler.announcing import Announcer, feeds_of, next_place, told
+from crawler.core.model import (
+    UNKNOWN,
+    Answer,
+    FoundLink,
+    Outcome,
+    Past,
+    Settlement,
+    SitemapRead,
+    UrlKind,
+    Visit,
+)
+from crawler.core.moments import moment
+from crawler.core.revisit import DAY, Sight, max_age
 from crawler.core.sessions import sessions_in
 from crawler.core.settlement import settle
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import canonical, domain_id, domain_of, url_hash
 from crawler.crawlbook import CrawlBook, KnownCrawl
-from crawler.reading import Read
+from crawler.reading import NO_SITEMAP, Read, ReadSitemap
 from crawler.recorder import Recorder
 
 MAX_HOPS: Final = 10
 """Redirects in a row."""
 SHOWN: Final = 40
 """Characters of a session identifier in a detail."""
+OFTEN: Final = DAY
+"""Seconds: sitemaps and feeds are first looked at again after this, for they tell of all the others."""
+SAME: Final = "the same bytes as before"
+HTML: Final = f"{NO_SITEMAP}: it is a page of HTML"
+"""What the reader says of one; the type that it is sent as says little."""
 AT_ONCE: Final = 250
 """Links that are looked at before others have their turn: the worst that a site can write take some 40 ms."""
 
@@ -25,18 +44,32 @@ AT_ONCE: Final = 250
 class Ledger:
     """Turns what happened in one turn into what the recorder writes."""
 
-    def __init__(self, turn: Turn, crawls: CrawlBook, recorder: Recorder) -> None:
+    def __init__(self, turn: Turn, crawls: CrawlBook, recorder: Recorder, announcer: Announcer) -> None:
         self._turn = turn
+        self._announcer = announcer
         self._crawls = crawls
         self._recorder = recorder
 
-    async def visited(self, item: TurnUrl, known: KnownCrawl, seen: Read, *, domain_wait: float) -> None:
-        """Write down a visit: page, redirect or failure. *domain_wait*: seconds a throttled domain waits."""
+    async def visited(
+        self,
+        item: TurnUrl,
+        known: KnownCrawl,
+        seen: Read,
+        *,
+        past: Past = UNKNOWN,
+        domain_wait: float,
+        sitemaps: tuple[FoundLink, ...] = (),
+    ) -> None:
+        """Write down a visit: page, redirect or failure.
+
+        *past*: what was known of the URL; *domain_wait*: seconds a throttled domain waits; *sitemaps*: to be put on the frontier with it.
+        """
         answer = seen.answer
         redirect_url = None
-        detail = answer.detail
+        outcome, detail, changed = compared(seen, past)
         links: tuple[FoundLink, ...] = ()
         if seen.page is not None:
+            sitemaps += feeds_of(known, item, (self._turn.domain_id, item.url_hash), seen.page.feeds)
             links = await self._follow(item, known, seen.page.links)
         elif answer.outcome is Outcome.REDIRECT:
             redirect_url = canonical(answer.redirect_to or "", item.url)
@@ -44,16 +77,79 @@ class Ledger:
                 detail = _to_itself(answer.redirect_to or "")
             else:
                 links, detail = await self._redirect(item, known, redirect_url)
+        if sitemaps:
+            await self._announcer.named(item, sitemaps)
         settlement = settle(
-            answer.outcome,
+            outcome,
             status=answer.status,
             attempts=item.attempts,
             jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
-            revisit=None,
+            revisit=next_visit(known, item, past, answer, changed=changed),
             detail=detail,
             domain_wait=domain_wait,
         )
-        await self._put(item, settlement, seen, links, redirect_url)
+        await self._put(
+            item, settlement, seen, (*sitemaps, *links), redirect_url=redirect_url, past=past, changed=changed
+        )
+        told(known, sitemaps)
+
+    async def sitemap(
+        self, item: TurnUrl, known: KnownCrawl, seen: ReadSitemap, *, past: Past, domain_wait: float
+    ) -> None:
+        """Write down a visit to a sitemap; what it names goes to the frontier before that."""
+        answer = replace(seen.answer, body=b"")  # it may be 50 MB, and what it names takes a while
+        outcome, detail = answer.outcome, answer.detail
+        changed = None if past.digest is None else seen.digest not in (None, past.digest)
+        links: tuple[FoundLink, ...] = ()
+        read: SitemapRead | None = None
+        guessed = False
+        if seen.sitemap is not None and seen.sitemap.form is not None and changed is not False:
+            taken, links = await self._announcer.announce(known, item, self._turn.domain_id, seen.sitemap)
+            read = SitemapRead(seen.sitemap.form, seen.sitemap.named, taken, seen.sitemap.detail)
+            detail = read.detail
+        elif seen.sitemap is not None:
+            outcome, detail = Outcome.NOT_MODIFIED, SAME
+        elif outcome is Outcome.REDIRECT:
+            target = canonical(answer.redirect_to or "", item.url)
+            links, detail = await self._redirect(item, known, target)
+        elif outcome is not Outcome.NOT_MODIFIED and past.digest is None:
+            guessed, links = await self._none(item, known, answer)
+        revisit = next_visit(known, item, replace(past, changefreq=OFTEN), answer, changed=changed)
+        settlement = settle(
+            outcome,
+            status=answer.status,
+            attempts=item.attempts,
+            jitter=random.random(),  # noqa: S311 - as above
+            revisit=revisit,
+            detail=detail,
+            domain_wait=domain_wait,
+        )
+        if guessed and settlement.open:
+            settlement = replace(settlement, open=False, due_in=revisit)
+        await self._put(
+            item,
+            settlement,
+            Read(answer, digest=seen.digest),
+            links,
+            past=past,
+            changed=changed,
+            sitemap=read,
+        )
+        told(known, links)
+
+    async def _none(
+        self, item: TurnUrl, known: KnownCrawl, answer: Answer
+    ) -> tuple[bool, tuple[FoundLink, ...]]:
+        """There was no sitemap: whether we had only guessed its name, so that nobody waits for it; and where else one may lie.
+
+        A page of HTML is visited as a page, which makes the settling of this visit void.
+        """
+        if answer.outcome is Outcome.TYPE_REFUSED and answer.detail == HTML:
+            await self._announcer.is_page(known, item, self._turn.domain)
+        if answer.outcome is Outcome.THROTTLED or await self._announcer.is_named(item):
+            return False, ()
+        found = self._turn.domain_id, item.url_hash
+        return True, next_place(known, item, found) if answer.status is not None else ()
 
     async def unasked(
         self, item: TurnUrl, outcome: Outcome, detail: str, *, ask_robots_in: float | None = None
@@ -76,8 +172,13 @@ class Ledger:
         settlement: Settlement,
         seen: Read | None = None,
         links: tuple[FoundLink, ...] = (),
+        *,
         redirect_url: str | None = None,
+        past: Past = UNKNOWN,
+        changed: bool | None = None,
+        sitemap: SitemapRead | None = None,
     ) -> None:
+        same = settlement.outcome is Outcome.NOT_MODIFIED
         await self._recorder.put(
             Visit(
                 domain_id=self._turn.domain_id,
@@ -93,8 +194,12 @@ class Ledger:
                 page=None if seen is None else seen.page,
                 redirect_url=redirect_url,
                 digest=None if seen is None else seen.digest,
-                compressed=None if seen is None else seen.compressed,
+                compressed=None if seen is None or same else seen.compressed,
                 links=links,
+                kind=UrlKind(item.kind),
+                past=past,
+                changed=changed,
+                sitemap=sitemap,
             )
         )
 
@@ -118,7 +223,7 @@ class Ledger:
             return (), f"more than {MAX_HOPS} redirects in a row: not followed"
         if item.seed:
             await self._crawls.adopt(item.crawl_id, target)
-        elif (refusal := known.scope.refusal(target, item.depth)) is not None:
+        elif item.kind == UrlKind.PAGE and (refusal := known.scope.refusal(target, item.depth)) is not None:
             return (), f"redirects out of scope: {refusal}"
         name = domain_of(target)
         link = FoundLink(
@@ -132,8 +237,41 @@ class Ledger:
             seed=item.seed,
             found_domain_id=self._turn.domain_id,
             found_hash=item.url_hash,
+            kind=UrlKind(item.kind),
         )
         return (link,), ""
+
+
+def compared(seen: Read, past: Past) -> tuple[Outcome, str, bool | None]:
+    """What came, measured by what was known: the outcome, its detail, and whether the page says something else.
+
+    304 and the same bytes are no change; nor is a text that differs in nothing but its times (`Page.text_digest`), which is stored.
+    None: nothing was known, or what came says nothing of it.
+    """
+    answer = seen.answer
+    if answer.outcome is Outcome.NOT_MODIFIED and past.digest is not None:
+        return answer.outcome, answer.detail, False
+    if answer.outcome is not Outcome.OK or past.digest is None:
+        return answer.outcome, answer.detail, None
+    if seen.digest == past.digest:
+        return Outcome.NOT_MODIFIED, SAME, False
+    text = None if seen.page is None else seen.page.text_digest
+    return Outcome.OK, answer.detail, text is None or text != past.text_digest
+
+
+def next_visit(
+    known: KnownCrawl, item: TurnUrl, past: Past, answer: Answer, *, changed: bool | None
+) -> float | None:
+    """Seconds until the next visit by the crawl's rule; None: it has none. What is not well counts as unchanged."""
+    now = datetime.now(UTC)
+    well = answer.outcome in (Outcome.OK, Outcome.NOT_MODIFIED)
+    sight = Sight(
+        changed=changed if well else False,
+        revisit=past.revisit,
+        max_age=max_age(answer.headers, now),
+        changefreq=past.changefreq,
+    )
+    return known.rule.next_visit(sight, now, moment(item.due_at))
 
 
 def _to_itself(location: str) -> str:

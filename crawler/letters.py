@@ -219,8 +219,8 @@ async def _arm(session: Session, turn: turns.Turn) -> list[Any]:
     rows = await session.fetch("rearm_buried", turn.domain_id, *columns(keys, 3), BURIED)
     moved = Counter[tuple[int, str]]()
     for row in rows:
-        moved[row["crawl_id"], Outcome.DECODE_ERROR.value] -= row["armed"]
-        moved[row["crawl_id"], row["previous"] or ""] += row["armed"]
+        moved[row["crawl_id"], Outcome.DECODE_ERROR.value] -= row["counted"]
+        moved[row["crawl_id"], row["previous"] or ""] += row["counted"]
     counts = sorted((crawl_id, outcome, n, 0, 0) for (crawl_id, outcome), n in moved.items() if n)
     if counts:
         await session.fetch("record_counts", 0, *columns(counts, 5))

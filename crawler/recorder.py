@@ -16,7 +16,7 @@ from typing import Final
 
 from crawler.adapters.recording import Recorded, Recording
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
-from crawler.core.model import Release, Visit
+from crawler.core.model import Release, UrlKind, Visit
 from crawler.crawlbook import CrawlBook
 
 GATHER: Final = 0.05
@@ -147,7 +147,8 @@ class Recorder:
     ) -> None:
         for visit in recorded.written:  # a visit that was left out has put no link on the frontier
             self._crawls.saw(visit.links)
-            self.outcomes[visit.settlement.outcome] += 1
+            if visit.kind is UrlKind.PAGE:
+                self.outcomes[visit.settlement.outcome] += 1
         for visit in visits:
             if visit.answer is not None:
                 self.visits += 1
@@ -168,6 +169,7 @@ class Recorder:
         clock = asyncio.get_running_loop().time
         crawls = {visit.crawl_id for visit in visits}
         budgeted, metered = self._crawls.budgeted(crawls), self._crawls.metered(crawls)
+        versions = self._crawls.versions(crawls)
         away_since: float | None = None
         pause = 0.02
         while True:
@@ -178,6 +180,7 @@ class Recorder:
                     budgeted,
                     lambda r: max(0.0, r.rest_until - time.monotonic()),
                     metered=metered,
+                    versions=versions,
                 )
             except DatabaseBusyError:
                 pass

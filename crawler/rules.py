@@ -20,14 +20,16 @@ from crawler.adapters.postgres import Database
 from crawler.adapters.touching import touch
 from crawler.core.content import clean
 from crawler.core.robots_record import RobotsRecord, Standing, effective, needs_fetch, rules_differ
+from crawler.core.urls import canonical, domain_of
 from crawler.core.urls import domain_id as number_of
-from crawler.core.urls import domain_of
 
 KEPT_IN_MEMORY: Final = 20_000
 """Origins."""
 MOST_BYTES: Final = 96 * 1024 * 1024
 """Of what they take together, but for the one that is asked for just now: one with 500 KiB of rules takes 13 MB."""
 ORIGIN_BYTES: Final = 1000
+MOST_SITEMAPS: Final = 1000
+"""Of one robots.txt."""
 LINE_BYTES: Final = 256
 """What an origin takes by itself, and each line of its rules once they are read."""
 LONG: Final = 32 * 1024
@@ -139,7 +141,8 @@ class RulesBook:
         if old is None:
             old = (await self.load(domain_id, record.origin)).record
         known = Known(record, {})
-        sitemaps = (await self.standing(known, now, token)).rules.sitemaps
+        named = (await self.standing(known, now, token)).rules.sitemaps[:MOST_SITEMAPS]
+        sitemaps = [url for text in named if (url := canonical(text, f"{record.origin}/")) is not None]
         compare = partial(rules_differ, old, record, now)
         differ = await asyncio.to_thread(compare) if known.is_long or Known(old, {}).is_long else compare()
         async with self._database.transaction() as session:
@@ -148,7 +151,7 @@ class RulesBook:
                 return known  # forgotten meanwhile, and so is this
             expires_at = await session.value(
                 "robots_put", domain_id, record.origin, record.status, record.body, record.good_at, now, record.expires_at,
-                record.failures, clean(record.detail), list(sitemaps), old is not None and old.wished,
+                record.failures, clean(record.detail), sitemaps, old is not None and old.wished,
             )  # fmt: skip
             if differ and (again := await session.fetch("robots_rearm", domain_id, record.origin)):
                 # Due by the database's clock, not by ours.

@@ -10,32 +10,37 @@
 """
 
 import asyncio
-import random
 import time
-from collections import deque
-from dataclasses import replace
+from collections.abc import Collection
 from datetime import UTC, datetime
-from functools import partial
 from math import inf
+from typing import Final
 
 from crawler.adapters.domains import ByHand
 from crawler.adapters.frontier import Accepted
+from crawler.announcing import sitemaps_of
+from crawler.conduct import Conduct
+from crawler.core.agenda import Agenda
 from crawler.core.condemnation import BLAME, Condemnations
-from crawler.core.content import may_store, media_type
-from crawler.core.headers import sent_to
-from crawler.core.model import Answer, Outcome, Release
-from crawler.core.politeness import Pace, pace, retry_after, throttle_wait
+from crawler.core.headers import conditional, sent_to
+from crawler.core.model import UNKNOWN, Answer, FoundLink, Outcome, Past, UrlKind
 from crawler.core.retry import patience
-from crawler.core.robots import DENY_ALL, product_token
+from crawler.core.robots import product_token
 from crawler.core.robots_record import needs_fetch
+from crawler.core.sitemap_text import MAX_BYTES
 from crawler.core.turns import Turn, TurnUrl
-from crawler.core.urls import domain_of, origin_of, path_of
+from crawler.core.urls import domain_of, origin_of
 from crawler.crawlbook import KnownCrawl
 from crawler.equipment import Tools
 from crawler.leases import Lease
 from crawler.ledger import Ledger
 from crawler.pacing import Slot
+from crawler.refusals import disallowed, types_read
+from crawler.room import Claim
 from crawler.rules import Known, standing_of
+
+SILENT: Final = frozenset({Outcome.REDIRECT, Outcome.THROTTLED, *BLAME})
+"""After these a site is not asked for its sitemaps yet: it lies elsewhere, or does not answer."""
 
 
 class TurnVisit:
@@ -43,29 +48,26 @@ class TurnVisit:
 
     def __init__(self, turn: Turn, accepted: Accepted, lease: Lease, tools: Tools) -> None:
         self.turn = turn
-        self._accepted = accepted
+        self._conduct = Conduct(turn, accepted, tools.manners, tools.crawls)
         self._lease = lease
         self._tools = tools
-        self._ledger = Ledger(turn, tools.crawls, tools.recorder)
-        self._urls: deque[TurnUrl] = deque(turn.urls)
-        self._until = time.monotonic() + tools.manners.turn_seconds
+        self._ledger = Ledger(turn, tools.crawls, tools.recorder, tools.announcer)
+        self._agenda = Agenda(turn.urls)
+        self._ends = time.monotonic() + tools.manners.turn_seconds
+        self._over = False
         self._stopped = asyncio.Event()
         self._cut = False
+        self._past: dict[tuple[int, bytes], Past] = {}
+        self._told: set[tuple[int, str]] = set()
         self._asking: dict[str, asyncio.Lock] = {}
         self._condemned = Condemnations()
-        self._robots_delay: float | None = None
-        self._pace = self._new_pace()
         # After a lost turn nobody knows when its last request was: it may have been just now.
-        self._last = time.monotonic() if accepted.lost else None
+        self._last = time.monotonic() if self._conduct.after_loss else None
         self._slots = [self._slot(0)]
         self._work: asyncio.Task[None] | None = None
-        self._wait = 0.0
-        self._waits_for = ""
-        self._answers = self._failures = 0
-        self._address: str | None = None
 
     def __repr__(self) -> str:
-        return f"<Turn {self.turn.turn} of {self.turn.domain}: {len(self._urls)} URLs left, {self._pace}>"
+        return f"<Turn {self.turn.turn} of {self.turn.domain}: {len(self._agenda)} URLs left, {self._conduct.pace}>"
 
     async def run(self) -> bool:
         """Visit the URLs, then release the domain; False: it was not its own any more, as after a lease that ended.
@@ -78,7 +80,11 @@ class TurnVisit:
         except asyncio.CancelledError:
             if not self._cut:
                 raise
-        return await self._tools.recorder.release(self._release())
+        finally:
+            self._over = True
+        return await self._tools.recorder.release(
+            self._conduct.release(slot.ready_at for slot in self._slots)
+        )
 
     @property
     def open_requests(self) -> int:
@@ -95,62 +101,90 @@ class TurnVisit:
         """Somebody has changed the domain's standing: blocked, the turn ends before its next request; else its pace may be another."""
         if by_hand.blocked is not None:
             self.stop()
-        self._accepted = replace(
-            self._accepted, delay_by_hand=by_hand.delay, concurrency_by_hand=by_hand.concurrency
-        )
-        self._pace = self._new_pace()
+        self._conduct.heed(by_hand)
+
+    async def hasten(self, urls: Collection[TurnUrl]) -> None:
+        """Somebody waits for these: they come before all others, in whichever slot is free first. If the turn is over, they stay due."""
+        if self._over or self._stopped.is_set():
+            return
+        await self._know(urls)
+        self._agenda.hasten(urls, time.monotonic())
 
     def stop(self) -> None:
         """Begin no more requests; open ones may end."""
         self._stopped.set()
+        self._agenda.clear()
 
     def cut(self) -> None:
         """Stop now, without waiting for open requests."""
         self._cut = True
-        self._stopped.set()
+        self.stop()
         if self._work is not None:
             self._work.cancel()
 
     async def _visit_all(self) -> None:
-        if self._accepted.blocked is not None:
+        if self._conduct.blocked:
             return
-        await self._tools.crawls.know({item.crawl_id for item in self._urls}, self._urls)
-        self._pace = self._new_pace()
+        await self._know(self.turn.urls)
         # The first slot learns the first origin's rules before the others start: they may ask for one request at a time.
-        item, first = self._take(), self._slots[0]
-        if item is None or not await self._venture(first) or not await self._visit(item, first):
+        item, first = self._agenda.take(), self._slots[0]
+        if item is None or not await self._venture(first) or not await self._visited(item, first):
             return
-        self._slots += [self._slot(number) for number in range(1, min(self._pace.slots, len(self._urls)))]
-        async with asyncio.TaskGroup() as slots:
-            for slot in self._slots:
-                slots.create_task(self._run_slot(slot))
+        self._slots += [
+            self._slot(number) for number in range(1, min(self._conduct.pace.slots, len(self._agenda)))
+        ]
+        while True:
+            async with asyncio.TaskGroup() as slots:
+                for slot in self._slots:
+                    slots.create_task(self._run_slot(slot))
+            if not self._agenda.waits:
+                self._over = True  # what is wished from here on stays due
+                return
+
+    async def _know(self, urls: Collection[TurnUrl]) -> None:
+        """Look up the crawls of these URLs, and what is known of them from before, where that matters."""
+        crawl_ids = {url.crawl_id for url in urls}
+        await self._tools.crawls.know(crawl_ids, urls)
+        self._conduct.serve(crawl_ids)
+        seen = [url for url in urls if url.outcome is not None or self._tools.crawls.refreshes(url.crawl_id)]
+        if seen:
+            self._past |= await self._tools.frontier.past(self.turn.domain_id, seen)
 
     async def _venture(self, slot: Slot) -> bool:
         """After a lost turn: from its first request on, this one may be what kills workers. Killed while it waits, it is not."""
-        if self._accepted.lost:
+        if self._conduct.after_loss:
             if not await slot.rest(
                 inf
             ):  # however long the pause is: else the turn would end before it, time and again
                 return False
-            self._until = max(self._until, time.monotonic() + self._tools.manners.turn_seconds)
-            await self._tools.frontier.venture(self.turn.domain_id, self._accepted.turn)
+            self._ends = max(self._ends, time.monotonic() + self._tools.manners.turn_seconds)
+            await self._tools.frontier.venture(self.turn.domain_id, self._conduct.turn)
         return True
 
     async def _run_slot(self, slot: Slot) -> None:
-        while slot.number < self._pace.slots and (item := self._take()) is not None:
-            if not await self._visit(item, slot):
+        while slot.number < self._conduct.pace.slots and (item := self._agenda.take()) is not None:
+            if not await self._visited(item, slot):
                 return
 
-    def _take(self) -> TurnUrl | None:
-        return self._urls.popleft() if self._urls and not self._stopped.is_set() else None
+    async def _visited(self, item: TurnUrl, slot: Slot) -> bool:
+        """As `_visit`, and taken down."""
+        try:
+            return await self._visit(item, slot)
+        finally:
+            self._agenda.done(item, time.monotonic())
+
+    @property
+    def _until(self) -> float:
+        """When the turn has lasted long enough: not before what somebody waits for."""
+        return inf if self._agenda.hurries else self._ends
 
     async def _visit(self, item: TurnUrl, slot: Slot) -> bool:
         """One URL; False: the turn is over before it could be asked for, and it stays due."""
-        known = self._tools.crawls.get(item.crawl_id)
+        known = self._tools.crawls.wants(item)
         if known is None:  # paused, cancelled or deleted meanwhile
             return True
         user_agent = known.crawl.user_agent or self._tools.manners.user_agent
-        if await self._is_condemned(item):
+        if await self._is_condemned(item) or await self._is_unwanted(item, known):
             return True
         obeys = self.turn.domain not in known.crawl.owned_domains
         while True:
@@ -164,29 +198,60 @@ class TurnVisit:
                 return False
             # The pause after new rules may be long, and somebody may have wished for newer ones meanwhile.
             if not (obeys and self._tools.rules.is_wished(self.turn.domain_id)):
-                return await self._fetch(item, known, slot, user_agent)
+                return self._agenda.gives_way(item) or await self._fetch(item, known, slot, user_agent)
 
     async def _fetch(self, item: TurnUrl, known: KnownCrawl, slot: Slot, user_agent: str) -> bool:
         """Ask for the URL and write down what came; as `_visit`."""
-        types = frozenset(known.crawl.types)
-        with self._tools.room.claim() as claim:
+        past = self._past.get((item.crawl_id, item.url_hash), UNKNOWN)
+        is_page, tools = item.kind == UrlKind.PAGE, self._tools
+        with (tools.room if is_page else tools.room_for_sitemaps).claim() as claim:
             with slot.request():
-                answer = await self._tools.web.get(
-                    item.url,
-                    user_agent=user_agent,
-                    headers=sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains),
-                    accept_type=partial(_may_store, types),
-                    deadline=self._lease_ends,
-                    claim=claim,
-                )
+                answer = await self._get(item, known, past, claim, user_agent)
             if self._lease.left() <= 0 and patience(answer.outcome, answer.status) is not None:
                 return False  # it was us who ended the request, or slept: the site is not to blame
             self._note(item.url, answer)
-            self._throttled(answer)
-            parser = known.crawl.parser or self._tools.manners.parser
-            seen = await self._tools.reader.read(answer, item.url, parser=parser, types=types)
-            await self._ledger.visited(item, known, seen, domain_wait=self._wait)
+            if self._conduct.throttled(answer):
+                self.stop()
+            wait = self._conduct.wait
+            if not is_page:
+                read = await tools.reader.sitemap(answer, item.url)
+                await self._ledger.sitemap(item, known, read, past=past, domain_wait=wait)
+                return True
+            parser = known.crawl.parser or tools.manners.parser
+            seen = await tools.reader.read(
+                answer, item.url, parser=parser, types=frozenset(known.crawl.types)
+            )
+            named = self._sitemaps(item, known, user_agent) if answer.outcome not in SILENT else ()
+            await self._ledger.visited(item, known, seen, past=past, domain_wait=wait, sitemaps=named)
         return True
+
+    async def _get(
+        self, item: TurnUrl, known: KnownCrawl, past: Past, claim: Claim, user_agent: str
+    ) -> Answer:
+        """The request for a page or a sitemap, conditional where something is kept."""
+        own = sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains)
+        is_page = item.kind == UrlKind.PAGE
+        return await self._tools.web.get(
+            item.url,
+            user_agent=user_agent,
+            headers=(*own, *conditional(past)),
+            accept_type=types_read(is_page=is_page, more=frozenset(known.crawl.types)),
+            max_body=None if is_page else MAX_BYTES,
+            truncate=not is_page,
+            deadline=self._lease_ends,
+            claim=claim,
+        )
+
+    def _sitemaps(self, item: TurnUrl, known: KnownCrawl, user_agent: str) -> tuple[FoundLink, ...]:
+        """The sitemaps of the URL's origin, told once a turn: they go to the frontier with its visit."""
+        origin = origin_of(item.url)
+        if (item.crawl_id, origin) in self._told:
+            return ()
+        self._told.add((item.crawl_id, origin))
+        now = datetime.now(UTC)
+        rules = self._tools.rules.peek(origin, now)
+        named = () if rules is None else standing_of(rules, now, product_token(user_agent)).rules.sitemaps
+        return sitemaps_of(known, item, (self.turn.domain_id, item.url_hash), named)
 
     def _lease_ends(self) -> float:
         """When the lease ends as it is now, of the loop's clock: it may be renewed while a request is open."""
@@ -194,7 +259,7 @@ class TurnVisit:
 
     def _may_go_on(self, item: TurnUrl) -> bool:
         """Asked right before a request: the pause may have been long, and the machine may have slept."""
-        return self._lease.left() > 0 and self._tools.crawls.get(item.crawl_id) is not None
+        return self._lease.left() > 0 and self._tools.crawls.wants(item) is not None
 
     async def _learn(self, origin: str, slot: Slot, user_agent: str) -> Known | None:
         """The rules of an origin, asked for if it is time; None: the turn was over before. One slot asks, the others wait.
@@ -210,10 +275,7 @@ class TurnVisit:
         known = await self._rules_of(origin, slot, user_agent)
         if known is not None:
             standing = await rules.standing(known, datetime.now(UTC), product_token(user_agent))
-            delay = standing.rules.crawl_delay
-            if delay is not None and delay > (self._robots_delay or 0):
-                self._robots_delay = delay
-                self._pace = self._new_pace()
+            self._conduct.slow_down(standing.rules.crawl_delay)
         return known
 
     async def _rules_of(self, origin: str, slot: Slot, user_agent: str) -> Known | None:
@@ -233,8 +295,8 @@ class TurnVisit:
         if asked is None or self._lease.left() <= 0:
             return None
         answer = asked.answer
-        if domain_of(asked.url) == self.turn.domain:
-            self._throttled(answer)
+        if domain_of(asked.url) == self.turn.domain and self._conduct.throttled(answer):
+            self.stop()
         if origin_of(asked.url) == origin:
             self._note(asked.url, answer)
             if (blame := BLAME.get(answer.outcome)) is not None:
@@ -256,86 +318,31 @@ class TurnVisit:
         await self._ledger.unasked(item, *verdict)
         return True
 
+    async def _is_unwanted(self, item: TurnUrl, known: KnownCrawl) -> bool:
+        """Is it a sitemap that the crawl has no use for? Then that is its outcome."""
+        if item.kind == UrlKind.PAGE:
+            return False
+        refusal = await self._tools.announcer.refusal(known, item, self.turn.domain_id)
+        if refusal is not None:
+            await self._ledger.unasked(item, Outcome.SCOPE_REFUSED, refusal)
+        return refusal is not None
+
     async def _is_disallowed(self, item: TurnUrl, rules: Known, user_agent: str) -> bool:
         """Is the URL against the rules? Then that is its outcome."""
-        now = datetime.now(UTC)
-        standing = standing_of(rules, now, product_token(user_agent))
-        path = path_of(item.url)
-        if standing.rules.allows(path):
-            return False
-        if standing.rules is DENY_ALL:
-            expires = None if rules.record is None else rules.record.expires_at
-            ask_in = 60.0 if expires is None else max(1.0, (expires - now).total_seconds())
-            await self._ledger.unasked(item, Outcome.ROBOTS_REFUSED, standing.reason, ask_robots_in=ask_in)
-        else:
-            ruling = standing.rules.ruling(path)
-            detail = f"robots.txt line {ruling.line_number}: {ruling.line}"
-            await self._ledger.unasked(item, Outcome.ROBOTS_REFUSED, detail)
-        return True
+        refusal = disallowed(rules, item.url, user_agent, datetime.now(UTC))
+        if refusal is not None:
+            detail, ask_in = refusal.detail, refusal.ask_in
+            await self._ledger.unasked(item, Outcome.ROBOTS_REFUSED, detail, ask_robots_in=ask_in)
+        return refusal is not None
 
     def _note(self, url: str, answer: Answer) -> None:
         """Draw what follows for the domain from an answer, or from there being none."""
         origin = origin_of(url)
+        self._conduct.note(answer)
         if answer.status is not None:
-            self._answers += 1
-            self._address = answer.address or self._address
             self._condemned.answered(origin)
         else:
-            self._failures += 1
             self._condemned.failed(origin, answer.outcome, answer.detail)
 
-    def _throttled(self, answer: Answer) -> None:
-        """A site that wants rest gets it: the whole domain waits, and the turn is over."""
-        if answer.outcome is not Outcome.THROTTLED:
-            return
-        asked = retry_after(answer.retry_after, datetime.now(UTC))
-        row = self._accepted.throttled + 1
-        jitter = random.random()  # noqa: S311 - spreads retries, keeps no secret
-        wait = throttle_wait(retry_after=asked, throttled_in_a_row=row, jitter=jitter)
-        if wait >= self._wait:
-            self._wait = wait
-            said = "" if asked is None else f", Retry-After {asked:.0f} s"
-            self._waits_for = f"status {answer.status}{said}"
-        self._stopped.set()
-
     def _slot(self, number: int) -> Slot:
-        return Slot(number, self._last, delay=self._pause, stopped=self._stopped)
-
-    def _pause(self) -> float:
-        """Seconds between an answer and the next request; after a lost turn not less than the pause given before."""
-        return max(self._pace.delay, self._accepted.delay) if self._accepted.lost else self._pace.delay
-
-    def _new_pace(self) -> Pace:
-        manners, accepted = self._tools.manners, self._accepted
-        known = (self._tools.crawls.get(crawl_id) for crawl_id in {item.crawl_id for item in self.turn.urls})
-        crawls = [each.crawl for each in known if each is not None]
-        return pace(
-            setting_delay=manners.delay,
-            crawl_delays=[crawl.delay for crawl in crawls],
-            by_hand=accepted.delay_by_hand,
-            robots_delay=self._robots_delay,
-            max_crawl_delay=manners.max_crawl_delay,
-            per_domain=min((crawl.per_domain or manners.per_domain for crawl in crawls), default=1),
-            by_hand_slots=accepted.concurrency_by_hand,
-        )
-
-    def _release(self) -> Release:
-        accepted = self._accepted
-        asked = self._answers + self._failures > 0
-        throttled = accepted.throttled + 1 if self._wait else 0 if self._answers else accepted.throttled
-        return Release(
-            domain_id=self.turn.domain_id,
-            domain=self.turn.domain,
-            turn=accepted.turn,
-            rest_until=max([time.monotonic() + self._wait, *(slot.ready_at for slot in self._slots)]),
-            delay=self._pace.delay,
-            failures=0 if self._answers else accepted.failures + asked,
-            throttled=throttled,
-            waits_for=self._waits_for,
-            visited=asked,
-            address=self._address,
-        )
-
-
-def _may_store(types: frozenset[str], content_type: str | None) -> bool:
-    return may_store(media_type(content_type), types)
+        return Slot(number, self._last, delay=self._conduct.pause, stopped=self._stopped)

@@ -16,9 +16,11 @@ from crawler.adapters.crawls import Limits
 from crawler.core.errors import SettingsError, UsageError
 from crawler.core.headers import masked, parse_headers
 from crawler.core.model import Crawl
+from crawler.core.refresh_rule import OFF, parse_rule
 from crawler.core.urls import domain_named
-from crawler.kinds import AGENT_NAME, Kind, duration, items, show_duration, show_size, size, whole, word
+from crawler.kinds import AGENT_NAME, FLAG, Kind, duration, items, show_duration, show_size, size, whole, word
 
+MOST_VERSIONS: Final = 1000
 MOST: Final = 2**31 - 1
 """What the database can count of depths, and of pages of one domain."""
 _TYPE: Final = re.compile(r"\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
@@ -42,6 +44,13 @@ TYPES: Final = items(_type, "a list of media types", "application/pdf,image/*")
 OWNED: Final = items(_owned, "a list of domains", "example.com,example.org")
 
 
+RULE: Final = Kind("a refresh rule", "7d", lambda value: parse_rule(str(value)).text)
+NOTHING: Final[Mapping[str, Any]] = {"refresh": OFF, "sitemaps": False, "keep_versions": 0}
+"""What `none` says of a field that cannot be None."""
+USUAL: Final[Mapping[str, tuple[Any, ...]]] = {"refresh": (OFF,), "sitemaps": (True,), "keep_versions": (0,)}
+"""What need not be shown of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A limit that may be set."""
@@ -62,6 +71,9 @@ KEYS: Final[Mapping[str, Key]] = {
     "parser": Key("parser", word("turbohtml", "html5lib")),
     "types": Key("types", TYPES),
     "i-own": Key("owned_domains", OWNED),
+    "refresh": Key("refresh", RULE),
+    "sitemaps": Key("sitemaps", FLAG),
+    "keep-versions": Key("keep_versions", whole(0, MOST_VERSIONS, 3)),
 }
 """All but `header`, which may be repeated."""
 HEADER: Final = "header"
@@ -132,7 +144,7 @@ def _read(key: str, value: str) -> dict[str, Any]:
     field, kind = KEYS[key].field, KEYS[key].kind
     several = isinstance(getattr(Limits(), field), tuple)
     if value.lower() == "none":
-        return {field: () if several else None}
+        return {field: () if several else NOTHING.get(field)}
     try:
         found = kind.accept(value)
     except SettingsError as error:
@@ -149,7 +161,7 @@ def shown(crawl: Crawl) -> dict[str, str]:
     told = {}
     for key, of in KEYS.items():
         value = getattr(crawl, of.field)
-        if value not in (None, ()):
+        if value not in (None, (), *USUAL.get(of.field, ())):
             told[key] = _show(of, value)
     if crawl.headers:
         told[HEADER] = "; ".join(f"{name}: {value}" for name, value in masked(crawl.headers))

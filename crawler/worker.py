@@ -27,6 +27,7 @@ from crawler.adapters.frontier import Accepted, Frontier
 from crawler.adapters.postgres import Database
 from crawler.adapters.proxying import ProxyError
 from crawler.adapters.recording import Recording
+from crawler.adapters.urgent import Urgent
 from crawler.alerts import Alerts, Trouble, trouble_of
 from crawler.asking import TIMEOUT, RobotsAsker
 from crawler.browsing import open_web
@@ -41,7 +42,7 @@ from crawler.core.urls import domain_of
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.enduring import AGAIN, AWAY, Endurance
-from crawler.equipment import Manners, Tools
+from crawler.equipment import equip
 from crawler.guards import Door, MemoryGuard
 from crawler.intake import Intake
 from crawler.leases import Leases
@@ -53,7 +54,6 @@ from crawler.progress import Progress
 from crawler.reading import Reader
 from crawler.recorder import Recorder
 from crawler.refreshing import RobotsRefresh
-from crawler.room import Room
 from crawler.rules import RulesBook
 from crawler.settings import Settings
 from crawler.visit import TurnVisit
@@ -179,20 +179,19 @@ class Worker:
             longest=settings.max_crawl_delay,
             fault=self._alerts.fault,
         )
-        manners = Manners(
-            settings.delay,
-            settings.max_crawl_delay,
-            settings.per_domain,
-            settings.turn_seconds,
-            settings.user_agent,
-            settings.parser,
-        )
         reader = Reader(self._parsers, self._page_failed)
-        room = Room(settings.max_body, settings.processes)
-        self._tools = Tools(
-            self._frontier, web, self._crawls, rules, asker, reader, room, self.recorder, manners
+        self._tools = equip(
+            settings,
+            self._database,
+            web=web,
+            crawls=self._crawls,
+            rules=rules,
+            asker=asker,
+            reader=reader,
+            recorder=self.recorder,
         )
-        self._watch = DomainWatch(Domains(self._database), self._active.values, self._crawls, rules, refresh)
+        domains, urgent = Domains(self._database), Urgent(self._database)
+        self._watch = DomainWatch(domains, self._active.values, self._crawls, rules, refresh, urgent)
         try:
             await self._arrive()
             self._alerts.at_work = True

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from crawler.core.model import Answer, Crawl, CrawlState, Outcome, Page, ScopeKind, Visit
+from crawler.core.refresh_rule import parse_rule
 from crawler.core.scope import Scope, scope_key
 from crawler.core.turns import VERSION, Turn, TurnUrl
 from crawler.core.urls import domain_id, url_hash
@@ -29,11 +30,13 @@ async def test_others_go_on_while_links_are_looked_at() -> None:
     """The links of a page are all followed, in their order, and the event loop goes round between some of them and the next."""
     links = tuple(f"{URL}{n}" for n in range(5 * AT_ONCE))
     crawl = Crawl(1, "test", CrawlState.RUNNING, 1, ScopeKind.DOMAIN)
-    known = KnownCrawl(crawl, Scope.of(crawl, {scope_key(ScopeKind.DOMAIN, URL)}), SeenUrls())
+    known = KnownCrawl(
+        crawl, Scope.of(crawl, {scope_key(ScopeKind.DOMAIN, URL)}), SeenUrls(), parse_rule("off")
+    )
     item = TurnUrl(1, url_hash(URL), URL, 0, 0, 0, 0, seed=True, outcome=None)
     noted: Any = Noted()
     nobody: Any = None
-    ledger = Ledger(Turn(VERSION, domain_id("h.test"), "h.test", 1, [item]), nobody, noted)
+    ledger = Ledger(Turn(VERSION, domain_id("h.test"), "h.test", 1, [item]), nobody, noted, nobody)
     seen = Read(Answer(Outcome.OK, 0, 0, status=200), Page("text/html", links=links))
     task = asyncio.create_task(ledger.visited(item, known, seen, domain_wait=0))
     rounds = 0

@@ -10,7 +10,7 @@ import pytest
 
 from crawler.adapters.crawls import Crawls
 from crawler.adapters.postgres import Database
-from crawler.adapters.recording import Recorded, Recording
+from crawler.adapters.recording import NONE, Recorded, Recording
 from crawler.core.errors import DatabaseUnavailableError
 from crawler.core.model import Release, Visit
 from crawler.core.moments import NEVER
@@ -46,12 +46,13 @@ class Watched(Recording):
         owed: Callable[[Release], float],
         *,
         metered: frozenset[int] = frozenset(),
+        versions: Mapping[int, int] = NONE,
     ) -> Recorded:
         """Record, at last."""
         self.batches.append(len(visits))
         self.began.set()
         await self.gate.wait()
-        recorded = await super().record(visits, releases, budgeted, owed, metered=metered)
+        recorded = await super().record(visits, releases, budgeted, owed, metered=metered, versions=versions)
         if self.answers_lost:
             self.answers_lost -= 1
             raise DatabaseUnavailableError

@@ -7,12 +7,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
-from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
-from crawler.adapters.postgres import Database, Record, columns
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK, SPENT
+from crawler.adapters.postgres import Database, Record, Session, columns
 from crawler.adapters.recording import record_links
+from crawler.adapters.retiming import Retimings
 from crawler.adapters.touching import touch
 from crawler.core.errors import UsageError
 from crawler.core.model import Crawl, CrawlState, FoundLink, Outcome, ScopeKind
+from crawler.core.refresh_rule import parse_rule
 from crawler.core.urls import domain_id
 
 CHANGED: Final = "crawl_changed"
@@ -35,6 +37,10 @@ class Limits:
     headers: tuple[tuple[str, str], ...] = ()
     trusted_domains: tuple[str, ...] = ()
     owned_domains: tuple[str, ...] = ()
+    refresh: str | None = None
+    """The rule of `crawler.core.refresh_rule`. None, here and below: as it is; of a new crawl off, on and 0."""
+    sitemaps: bool | None = None
+    keep_versions: int | None = None
 
     @classmethod
     def of(cls, crawl: Crawl) -> Self:
@@ -57,7 +63,6 @@ class Wish:
     scope: ScopeKind
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    refresh: str = "off"
     limits: Limits = Limits()
 
 
@@ -101,7 +106,7 @@ class Crawls:
         """
         limits = wish.limits
         row = await self.database.row(
-            "crawl_create", wish.name, wish.scope.value, list(wish.include), list(wish.exclude), wish.refresh, *limits.row()
+            "crawl_create", wish.name, wish.scope.value, list(wish.include), list(wish.exclude), *limits.row()
         )  # fmt: skip
         if row is not None:
             return crawl_of(row), True
@@ -119,34 +124,23 @@ class Crawls:
         return changed or crawl, False
 
     async def change(self, crawl: Crawl, limits: Limits) -> None:
-        """Give the crawl other limits; what only the old ones had refused is due again."""
+        """Give the crawl other limits; what only the old ones had refused is due again, and a new refresh rule holds for all.
+
+        Raises:
+            UsageError: the refresh rule is none.
+        """
+        if limits.refresh is not None:
+            parse_rule(limits.refresh)
         async with self.database.transaction() as session:
-            again: list[Record] = []
-            if (
-                limits.max_pages_per_domain != crawl.max_pages_per_domain
-            ):  # before the crawl's row: lock order
-                most = limits.max_pages_per_domain or 2**31 - 1
-                again = await session.fetch("reopen_budget", crawl.crawl_id, OVER_BUDGET, SHRUNK, most)
-                await session.fetch("grant_room", crawl.crawl_id, most)
-                n = sum(row["n"] for row in again)
-                if n:
-                    await session.fetch("record_counts", 0, *columns([(crawl.crawl_id, "", n, 0, 0),
-                                                                      (crawl.crawl_id, "scope_refused", -n, 0, 0)], 5))  # fmt: skip
-            if not set(limits.types) <= set(crawl.types):
-                again += await session.fetch(
-                    "rearm_refused", crawl.crawl_id, Outcome.TYPE_REFUSED.value, None
-                )
-            if owned := set(limits.owned_domains) - set(crawl.owned_domains):
-                ids = [domain_id(name) for name in owned]
-                again += await session.fetch(
-                    "rearm_refused", crawl.crawl_id, Outcome.ROBOTS_REFUSED.value, ids
-                )
-            if not await session.fetch("crawl_change", crawl.crawl_id, *limits.row()):
-                return
-            if limits.max_pages is not None:
-                await session.fetch("crawl_recount", crawl.crawl_id)
-            await touch(session, _due(crawl.crawl_id, again))
-        await self.database.notify(CHANGED, str(crawl.crawl_id))
+            again = await _armed_again(session, crawl, limits)  # before the crawl's row: lock order
+            changed = await session.fetch("crawl_change", crawl.crawl_id, *limits.row())
+            if changed:
+                if limits.max_pages is not None:
+                    await session.fetch("crawl_recount", crawl.crawl_id)
+                await touch(session, _due(crawl.crawl_id, again))
+        if changed:
+            await self.database.notify(CHANGED, str(crawl.crawl_id))
+        await Retimings(self.database).go_on(crawl.crawl_id)
 
     async def start(self, crawl_id: int) -> None:
         """Set a finished crawl running again, if anything of it is open and its budget allows it.
@@ -254,11 +248,14 @@ class Crawls:
         await self.database.notify(CHANGED, str(crawl_id))
         return True
 
-    async def busy(self, crawl_id: int, patience: float) -> bool:
-        """Is a visit going on, or will one be possible within *patience* seconds?"""
+    async def busy(self, crawl_id: int, patience: float, since: datetime | None = None) -> bool:
+        """Is a visit going on, or will one be possible within *patience* seconds?
+
+        *since*: what was to be refreshed at that time counts too.
+        """
         async with self.database.transaction() as session:
             await session.fetch("look_up")
-            return bool(await session.value("crawl_busy", crawl_id, timedelta(seconds=patience)))
+            return bool(await session.value("crawl_busy", crawl_id, timedelta(seconds=patience), since))
 
     async def finish(self, crawl_id: int) -> bool:
         """Declare it finished if nothing is open any more."""
@@ -277,6 +274,28 @@ class Crawls:
     async def waiting(self, crawl_id: int, most: int = 10) -> list[Record]:
         """What is still open, by domain, the soonest first."""
         return await self.database.fetch("crawl_waiting", crawl_id, most)
+
+
+async def _armed_again(session: Session, crawl: Crawl, limits: Limits) -> list[Record]:
+    """Make due what only the limits of the crawl had refused, and these do not."""
+    again: list[Record] = []
+    if limits.max_pages_per_domain != crawl.max_pages_per_domain or limits.max_pages != crawl.max_pages:
+        most = limits.max_pages_per_domain or 2**31 - 1
+        again = await session.fetch("reopen_budget", crawl.crawl_id, OVER_BUDGET, SHRUNK, most, SPENT)
+        if limits.max_pages_per_domain != crawl.max_pages_per_domain:
+            await session.fetch("grant_room", crawl.crawl_id, most)
+        n = sum(row["n"] for row in again)
+        if n:
+            await session.fetch("record_counts", 0, *columns([(crawl.crawl_id, "", n, 0, 0),
+                                                              (crawl.crawl_id, "scope_refused", -n, 0, 0)], 5))  # fmt: skip
+    if not set(limits.types) <= set(crawl.types):
+        again += await session.fetch("rearm_refused", crawl.crawl_id, Outcome.TYPE_REFUSED.value, None)
+    if owned := set(limits.owned_domains) - set(crawl.owned_domains):
+        ids = [domain_id(name) for name in owned]
+        again += await session.fetch("rearm_refused", crawl.crawl_id, Outcome.ROBOTS_REFUSED.value, ids)
+    if limits.sitemaps and not crawl.sitemaps:
+        again += await session.fetch("rearm_sitemaps", crawl.crawl_id)
+    return again
 
 
 def _due(crawl_id: int, rows: Iterable[Any]) -> Iterator[tuple[int, str, datetime, int]]:

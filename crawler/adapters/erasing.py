@@ -1,11 +1,12 @@
 """Taking a crawl, or a domain, out of the database without a trace.
 
-    mark (deleting, forgotten) ──► barrier ──► urls, pages, fetches, counts, a few at a time ──► bodies nobody names ──► the row itself
+    mark (deleting, forgotten) ──► barrier ──► urls, pages, versions, sitemaps, fetches, counts, a few at a time
+                                           ──► bodies nobody names ──► the row itself
 
 1. Whoever records after the barrier sees the mark and writes nothing for what is marked; whoever began before it has ended.
    So nothing comes back, whatever turns are still out: a late worker is harmless.
 2. It can be cut short anywhere and taken up again: the mark stays until the end.
-3. A body goes only when no page names it, looked at again under its lock (a page that takes it meanwhile waits, or we do).
+3. A body goes only when no page and no version names it, looked at again under its lock (a page that takes it meanwhile waits, or we do).
 4. A domain's row stays while it is held, rests, or has something set by hand: with it, the pause it is owed would be forgotten.
 """
 
@@ -78,7 +79,11 @@ class Erasing:
     async def _contents(self, domains: list[int], crawl_id: int | None, erased: Erased) -> None:
         while await self._urls(domains, crawl_id, erased):
             pass
-        while await self._pages(domains, crawl_id, erased):
+        while n := await self._named(domains, crawl_id, erased, "erase_digests", "erase_pages"):
+            erased.pages += n
+        while await self._named(domains, crawl_id, erased, "erase_version_digests", "erase_versions"):
+            pass
+        while await self._sitemaps(domains, crawl_id):
             pass
         await self._database.fetch("erase_fetches", domains, crawl_id)
         async with self._database.transaction() as session:
@@ -92,25 +97,31 @@ class Erasing:
         async with self._database.transaction() as session:
             await session.fetch("look_up_all")
             rows = await session.fetch("erase_urls", domains, crawl_id, ROWS)
-            counts = sorted((row["crawl_id"], row["outcome"], -row["n"]) for row in rows)
+            counts = sorted((row["crawl_id"], row["outcome"], -row["counted"]) for row in rows)
             if counts:
                 await session.fetch("record_counts", 0, *columns(((c, o, n, 0, 0) for c, o, n in counts), 5))
-        gone = -sum(int(n) for _, _, n in counts)
-        erased.urls += gone
-        return gone
+        erased.urls -= sum(int(n) for _, _, n in counts)
+        return sum(row["n"] for row in rows)
 
-    async def _pages(self, domains: list[int], crawl_id: int | None, erased: Erased) -> int:
+    async def _named(
+        self, domains: list[int], crawl_id: int | None, erased: Erased, digests: str, erase: str
+    ) -> int:
+        """Remove some of what names bodies, by these statements, and the bodies: how many rows."""
         # The pages and what they alone name are gone together: were it two transactions, a cut between them would leave bodies behind
         # that nobody looks for. The bodies are locked first, as by everybody; the pages are looked up for that.
         async with self._database.transaction() as session:
             await session.fetch("look_up_all")
-            named = await session.fetch("erase_digests", domains, crawl_id, ROWS)
+            named = await session.fetch(digests, domains, crawl_id, ROWS)
             await session.fetch("bodies_lock", [row["digest"] for row in named])
-            rows = await session.fetch("erase_pages", domains, crawl_id, ROWS)
-            digests = list({row["digest"] for row in rows if row["digest"] is not None})
-            erased.bodies += len(await session.fetch("bodies_drop", digests))
-        erased.pages += len(rows)
+            rows = await session.fetch(erase, domains, crawl_id, ROWS)
+            last = list({row["digest"] for row in rows if row["digest"] is not None})
+            erased.bodies += len(await session.fetch("bodies_drop", last))
         return len(rows)
+
+    async def _sitemaps(self, domains: list[int], crawl_id: int | None) -> int:
+        async with self._database.transaction() as session:
+            await session.fetch("look_up_all")
+            return len(await session.fetch("erase_sitemaps", domains, crawl_id, ROWS))
 
     async def _drop_domains(self, domains: list[int]) -> None:
         """Those that are of no use any more; the others become due as what is left of them is, when they are next released."""

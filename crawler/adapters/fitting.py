@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from crawler.adapters.postgres import Session, columns
-from crawler.core.model import Outcome, Visit
+from crawler.core.model import Outcome, UrlKind, Visit
 
 
 class OverBudgetError(Exception):
@@ -53,6 +53,7 @@ async def within_budget(session: Session, visits: Sequence[Visit], budgeted: fro
         key = (visit.domain_id, visit.crawl_id, visit.url_hash)
         if (
             visit.settlement.outcome is Outcome.OK
+            and visit.kind is UrlKind.PAGE
             and left.get(visit.crawl_id) is not None
             and key not in known
         ):

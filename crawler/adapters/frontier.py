@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from crawler.adapters.postgres import Database, Session, columns
+from crawler.adapters.postgres import Database, Record, Session, columns
 from crawler.adapters.touching import hold
 from crawler.core import turns
+from crawler.core.model import Past
 from crawler.core.moments import micros, moment
 
 OVER_BUDGET: Final = "the pages this crawl may store of the domain are used up (--max-pages-per-domain)"
+SPENT: Final = "the pages this crawl may store are used up (--max-pages)"
 SHRUNK: Final = "most pages of the domain say the same: its budget shrank to "
 """Before the number of pages."""
 LOST_FOR_GOOD: Final = 5
@@ -93,18 +95,34 @@ class Frontier:
         """The URLs for each (domain_id, most) dispatched; a domain with nothing due is missing."""
         found: dict[int, list[turns.TurnUrl]] = {}
         rows = await self.database.fetch("turn_urls", [d for d, _ in taken], [most for _, most in taken])
-        for domain_id, crawl_id, url_hash, url, due_at, depth, hops, attempts, seed, outcome in rows:
-            found.setdefault(domain_id, []).append(
-                turns.TurnUrl(crawl_id, url_hash, url, micros(due_at), depth, hops, attempts, seed, outcome)
-            )
+        for row in rows:
+            found.setdefault(row["domain_id"], []).append(turn_url(row))
         return found
+
+    async def past(self, domain_id: int, urls: Iterable[turns.TurnUrl]) -> dict[tuple[int, bytes], Past]:
+        """What is known of these URLs of a domain from before, by crawl and hash; the others were never visited."""
+        keys = [(url.crawl_id, url.url_hash) for url in urls]
+        rows = await self.database.fetch("urls_past", domain_id, *columns(keys, 2))
+        return {
+            (row["crawl_id"], row["url_hash"]): Past(
+                row["fetched_at"],
+                row["etag"],
+                row["last_modified"],
+                row["digest"],
+                row["text_digest"],
+                row["period"],
+                row["lastmod"],
+                row["changefreq"],
+            )
+            for row in rows
+        }
 
     async def release_empty(self, taken: Sequence[Dispatched]) -> None:
         """Put back domains that were dispatched with nothing to do, due when something is."""
         await self.database.fetch("finish_full")
         async with self.database.transaction() as session:
             closed = await session.fetch(
-                "close_over_budget", [d.domain_id for d in taken], OVER_BUDGET, SHRUNK
+                "close_over_budget", [d.domain_id for d in taken], OVER_BUDGET, SHRUNK, SPENT
             )
             await _count(session, ((row["crawl_id"], row["previous"], "scope_refused") for row in closed))
             await self._put_back(session, taken)
@@ -197,6 +215,14 @@ class Frontier:
     async def release_claim(self, domain_id: int, turn: int, owed: float) -> None:
         """Let go of a claimed domain, which is owed a pause of so many seconds."""
         await self.database.fetch("release_claim", domain_id, turn, owed)
+
+
+def turn_url(row: Record) -> turns.TurnUrl:
+    """A URL as `turn_urls` and `urgent_urls` bring it."""
+    return turns.TurnUrl(
+        row["crawl_id"], row["url_hash"], row["url"], micros(row["due_at"]), row["depth"], row["hops"], row["attempts"],
+        row["seed"], row["outcome"], row["kind"],
+    )  # fmt: skip
 
 
 async def _count(session: Session, moves: Iterable[tuple[int, str | None, str]]) -> None:

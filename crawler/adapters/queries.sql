@@ -43,45 +43,78 @@ returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand
 -- name: turn_urls
 -- $1 dispatched domains, $2 most URLs of each. Fair between crawls: the n-th URL of each before the (n+1)-th of any.
 -- A turn is sized by what the crawl's and the domain's budgets leave, and by the room that what its pages say has earned it (0004_traps;
--- 1,000 for a domain of which nothing is stored).
-select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome
+-- 1,000 for a domain of which nothing is stored). What somebody waits for (due at the epoch) and is stored already counts against none
+-- of them. A crawl with a refresh rule goes on looking at what has a final outcome, and trying again what is stored and failed, when its
+-- budgets are used up; only then are the two told apart, for there may be a million of them.
+select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome, u.kind
 from unnest($1::bigint[], $2::int[]) d(domain_id, most) cross join lateral (
   select u.* from crawls c
   left join domain_pages p on p.domain_id = d.domain_id and p.crawl_id = c.crawl_id
+  cross join lateral (select greatest(0, least(d.most, c.max_pages - c.pages, c.max_pages_per_domain - coalesce(p.pages, 0),
+    coalesce(p.room, 1000))) as fresh, c.refresh = 'off' and not c.retime_now as once) b
   cross join lateral (
-    select u.*, row_number() over (order by u.due_at) as n from urls u
-    where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
-    order by u.due_at limit greatest(0, least(d.most, c.max_pages - c.pages, c.max_pages_per_domain - coalesce(p.pages, 0),
-      coalesce(p.room, 1000)))) u
+    select u.*, row_number() over (order by u.due_at) as n from (
+      (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
+         and (u.due_at > 'epoch' or u.open or b.fresh = d.most)
+       order by u.due_at limit case when b.once or b.fresh = d.most then b.fresh else 0 end)
+      union all
+      (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at = 'epoch' and not u.open
+       limit case when b.once and b.fresh < d.most then d.most else 0 end)
+      union all
+      (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now() and u.open
+         and not (u.attempts > 0 and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null))
+       order by u.due_at limit case when b.once or b.fresh = d.most then 0 else b.fresh end)
+      union all
+      (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
+         and (not u.open or (u.attempts > 0 and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null)))
+       order by u.due_at limit case when b.once or b.fresh = d.most then 0 else d.most end)) u) u
   where c.state = 'running'
   order by u.n, u.crawl_id limit d.most) u;
+
+-- name: urls_past
+-- What is known from before of the URLs of a turn that were visited, or that a sitemap told of. $1 domain, $2 crawls, $3 hashes.
+select u.crawl_id, u.url_hash, extract(epoch from u.period)::float8 as period, u.lastmod,
+  extract(epoch from u.changefreq)::float8 as changefreq, coalesce(p.fetched_at, s.fetched_at) as fetched_at,
+  coalesce(p.etag, s.etag) as etag, coalesce(p.last_modified, s.last_modified) as last_modified, coalesce(p.digest, s.digest) as digest,
+  p.text_digest
+from unnest($2::int[], $3::bytea[]) x(crawl_id, url_hash)
+join urls u on u.domain_id = $1 and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
+left join pages p on p.domain_id = $1 and p.crawl_id = x.crawl_id and p.url_hash = x.url_hash and u.kind = 'page'
+left join sitemaps s on s.domain_id = $1 and s.crawl_id = x.crawl_id and s.url_hash = x.url_hash and u.kind = 'sitemap';
 
 -- name: close_over_budget
 -- $1 domains that gave no URL although they were due: what is due of a crawl whose pages of this domain are used up is refused ($2 why;
 -- $3 why, before the number of pages, when it is not the limit but the room: most pages say the same),
 -- or the domain would be dispatched again and again. `reopen_budget` arms it again when the limit is raised. What has a final outcome
--- keeps it, and is only not looked at again. Locked in key order first: a late worker may be settling the same rows.
+-- keeps it, and so does what is stored and failed since; they are only not looked at again, unless the crawl has a refresh rule. Such a crawl does not end with its own budget ($4) but
+-- goes on refreshing, so that is a reason too. Locked in key order first: a late worker may be settling the same rows.
 with over as (
-  select u.domain_id, u.crawl_id, u.url_hash, u.outcome, u.open,
-    case when p.pages >= c.max_pages_per_domain then $2 else $3 || p.pages || ' pages' end as why
-  from domain_pages p join crawls c using (crawl_id) join urls u on u.domain_id = p.domain_id and u.crawl_id = p.crawl_id
-  where p.domain_id = any($1::bigint[]) and (p.pages >= c.max_pages_per_domain or p.room < 1) and u.due_at is not null
+  select u.domain_id, u.crawl_id, u.url_hash, u.outcome, o.open, u.kind,
+    case when p.pages >= c.max_pages_per_domain then $2 when p.room < 1 then $3 || p.pages || ' pages' else $4 end as why
+  from crawls c cross join unnest($1::bigint[]) d(domain_id)
+  left join domain_pages p on p.domain_id = d.domain_id and p.crawl_id = c.crawl_id
+  join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id
+  cross join lateral (select u.open and not (u.attempts > 0 and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null)) as open) o
+  where (p.pages >= c.max_pages_per_domain or p.room < 1 or ((c.refresh <> 'off' or c.retime_now) and c.state = 'running' and c.pages >= c.max_pages))
+    and u.due_at is not null and (o.open or (c.refresh = 'off' and not c.retime_now and u.due_at > 'epoch'))
   order by 1, 2, 3 for no key update of u),
 closed as (
   update urls u set due_at = null, open = false, attempts = case when o.open then 0 else u.attempts end,
     outcome = case when o.open then 'scope_refused' else u.outcome end, detail = case when o.open then o.why else u.detail end
   from over o where u.domain_id = o.domain_id and u.crawl_id = o.crawl_id and u.url_hash = o.url_hash)
-select crawl_id, outcome as previous from over where open;
+select crawl_id, outcome as previous from over where open and kind = 'page';
 
 -- name: reopen_budget
--- $1 crawl, $2 and $3 the details of close_over_budget, $4 the new limit. Then grant_room: who was closed for want of room has some.
+-- $1 crawl, $2, $3 and $5 the details of close_over_budget, $4 the new limit. Then grant_room: who was closed for want of room has some.
+-- Sitemaps that the crawl had no use for (announcing.py) are looked at again too: more pages may be of more use. A sitemap is not counted.
 with again as (
   update urls u set due_at = now(), open = true, outcome = null, detail = ''
-  where u.crawl_id = $1 and not u.open and u.outcome = 'scope_refused' and (u.detail = $2 or starts_with(u.detail, $3))
+  where u.crawl_id = $1 and not u.open and u.outcome = 'scope_refused'
+    and (u.detail in ($2, $5) or starts_with(u.detail, $3) or (u.kind = 'sitemap' and starts_with(u.detail, 'the sitemaps of this domain')))
     and coalesce((select pages from domain_pages p where p.domain_id = u.domain_id and p.crawl_id = $1), 0) < $4
-  returning u.domain_id)
-select d.domain_id, d.name, now() as due_at, a.n from (select domain_id, count(*) as n from again group by 1) a
-join domains d using (domain_id);
+  returning u.domain_id, u.kind)
+select d.domain_id, d.name, now() as due_at, a.n
+from (select domain_id, count(*) filter (where kind = 'page') as n from again group by 1) a join domains d using (domain_id);
 
 -- name: grant_room
 -- Step 3, last. $1 crawl, $2 the new limit: whoever sets it wants more of the domains that had no room left.
@@ -92,11 +125,14 @@ where p.domain_id = x.domain_id and p.crawl_id = $1;
 -- name: bury_urls
 -- $1 domain_id[], $2 crawl_id[], $3 url_hash[], $4 due_at as handed out, $5 why: URLs whose turn killed every worker.
 -- Compare and set, as record_settle: the last holder may have written down something after all. `crawl dead retry` arms them again.
-update urls u set due_at = null, open = false, outcome = 'decode_error', detail = $5
-from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $6::text[])
-      as x(domain_id, crawl_id, url_hash, taken, previous) order by 1, 2, 3) x
-where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = x.taken
-returning u.crawl_id, x.previous, u.outcome;
+-- Returned is what was counted: sitemaps are not.
+with buried as (
+  update urls u set due_at = null, open = false, outcome = 'decode_error', detail = $5
+  from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $6::text[])
+        as x(domain_id, crawl_id, url_hash, taken, previous) order by 1, 2, 3) x
+  where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = x.taken
+  returning u.crawl_id, x.previous, u.outcome, u.kind)
+select crawl_id, previous, outcome from buried where kind = 'page';
 
 -- name: give_back
 -- A turn that was dispatched but never accepted (not confirmed, or stopped before accept): $1 domains, $2 turns.
@@ -190,34 +226,93 @@ select * from unnest($1::bytea[], $2::int[], $3::bytea[]) as x(digest, size, dat
 on conflict (digest) do update set touched_at = excluded.touched_at where bodies.touched_at < now() - interval '1 hour';
 
 -- name: record_links
--- Step 2. What is known is not collided with. sooner: seconds of priority, spent as an earlier due_at.
+-- Step 2. What is known is not collided with. sooner: seconds of priority, spent as an earlier due_at. Sitemaps are not counted.
 with put as (
-  insert into urls (domain_id, crawl_id, url_hash, url, due_at, depth, hops, seed, found_domain_id, found_hash)
+  insert into urls (domain_id, crawl_id, url_hash, url, due_at, depth, hops, seed, found_domain_id, found_hash, kind, lastmod, changefreq)
   select x.domain_id, x.crawl_id, x.url_hash, x.url, now() - make_interval(secs => x.sooner), x.depth, x.hops, x.seed,
-         x.found_domain_id, x.found_hash
+         x.found_domain_id, x.found_hash, x.kind, x.lastmod, make_interval(secs => x.changefreq)
   from unnest($1::bigint[], $2::int[], $3::bytea[], $4::text[], $5::float8[], $6::smallint[], $7::smallint[], $8::boolean[],
-              $9::bigint[], $10::bytea[])
-    as x(domain_id, crawl_id, url_hash, url, sooner, depth, hops, seed, found_domain_id, found_hash)
+              $9::bigint[], $10::bytea[], $11::text[], $12::timestamptz[], $13::float8[])
+    as x(domain_id, crawl_id, url_hash, url, sooner, depth, hops, seed, found_domain_id, found_hash, kind, lastmod, changefreq)
   where not exists (select from urls u where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash)
     and not exists (select from domains f where f.domain_id = x.domain_id and f.forgotten_at is not null)
   order by 1, 2, 3
   on conflict do nothing
-  returning domain_id, crawl_id, due_at)
-select domain_id, crawl_id, min(due_at) as due_at, count(*) as n from put group by 1, 2;
+  returning domain_id, crawl_id, due_at, kind)
+select domain_id, crawl_id, min(due_at) as due_at, count(*) filter (where kind = 'page') as n from put group by 1, 2;
 
 -- name: record_settle
 -- Step 3. Compare and set on due_at, as it was handed out: a late worker (its turn went to another), a batch recorded twice and a
 -- page that `refresh` wanted again meanwhile change nothing. So a settle only ever moves due_at later, and needs no touch.
+-- $13 the time of a cron expression that due_in stands for: the worker's clock, running ahead, would otherwise have the same time served
+-- twice. Where it is over by our clock, the worker's runs behind, and what it missed is not made up for time by time.
 with done as (
   update urls u
-  set due_at = clock_timestamp() + make_interval(secs => x.due_in), open = x.open, attempts = x.attempts, outcome = x.outcome,
-      detail = x.detail
+  set due_at = case when x.due_at > clock_timestamp() then x.due_at else clock_timestamp() + make_interval(secs => x.due_in) end,
+      open = x.open, attempts = x.attempts, outcome = x.outcome, detail = x.detail,
+      revisit = coalesce(make_interval(secs => x.revisit), u.revisit), period = coalesce(make_interval(secs => x.period), u.period)
   from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::float8[], $6::boolean[],
-                             $7::smallint[], $8::text[], $9::text[], $10::text[])
-    as x(domain_id, crawl_id, url_hash, taken, due_in, open, attempts, outcome, detail, previous) order by 1, 2, 3) x
+                             $7::smallint[], $8::text[], $9::text[], $10::text[], $11::float8[], $12::float8[], $13::timestamptz[])
+    as x(domain_id, crawl_id, url_hash, taken, due_in, open, attempts, outcome, detail, previous, revisit, period, due_at) order by 1, 2, 3) x
   where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = x.taken
-  returning u.crawl_id, x.previous, u.outcome)
-select crawl_id, previous, outcome, count(*) as n from done group by 1, 2, 3;
+  returning u.crawl_id, x.previous, u.outcome, u.kind)
+select crawl_id, previous, outcome, count(*) as n from done where kind = 'page' group by 1, 2, 3;
+
+-- name: record_unchanged
+-- Step 3. What is kept of these pages is still right: 304, or the same bytes. Validators that came along replace the old ones
+-- (RFC 9111 section 3.2); $8 headers, null: a 304 has only some of them.
+update pages p set fetched_at = x.at, address = coalesce(x.address, p.address), protocol = coalesce(x.protocol, p.protocol),
+  etag = coalesce(x.etag, p.etag), last_modified = coalesce(x.last_modified, p.last_modified), headers = coalesce(x.headers::jsonb, p.headers)
+from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::inet[], $6::text[], $7::text[], $8::text[], $9::text[])
+  as x(domain_id, crawl_id, url_hash, at, address, protocol, etag, headers, last_modified) order by 1, 2, 3) x
+where p.domain_id = x.domain_id and p.crawl_id = x.crawl_id and p.url_hash = x.url_hash and p.fetched_at < x.at and p.digest is not null;
+
+-- name: record_versions
+-- Step 3, before record_pages: what the pages of these visits said until now, where they say something else. $6 how many are kept of each.
+with old as (
+  insert into versions (domain_id, crawl_id, url_hash, fetched_at, status, headers, content_type, charset, title, language, length, digest,
+    text_digest)
+  select p.domain_id, p.crawl_id, p.url_hash, p.fetched_at, p.status, p.headers, p.content_type, p.charset, p.title, p.language, p.length,
+    p.digest, p.text_digest
+  from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::bytea[], $6::int[], $7::bytea[])
+    x(domain_id, crawl_id, url_hash, at, digest, keep, text_digest)
+  join pages p using (domain_id, crawl_id, url_hash)
+  where p.digest is not null and p.fetched_at < x.at and p.digest is distinct from x.digest
+    and (x.text_digest is null or p.text_digest is distinct from x.text_digest)
+  order by 1, 2, 3 on conflict do nothing returning domain_id, crawl_id, url_hash)
+delete from versions v using (
+  select v.domain_id, v.crawl_id, v.url_hash, v.fetched_at, row_number() over (
+    partition by v.domain_id, v.crawl_id, v.url_hash order by v.fetched_at desc) >= x.keep as surplus
+  from unnest($1::bigint[], $2::int[], $3::bytea[], $6::int[]) x(domain_id, crawl_id, url_hash, keep)
+  join versions v using (domain_id, crawl_id, url_hash)
+  where exists (select from old o where o.domain_id = x.domain_id and o.crawl_id = x.crawl_id and o.url_hash = x.url_hash)) w
+where w.surplus and v.domain_id = w.domain_id and v.crawl_id = w.crawl_id and v.url_hash = w.url_hash and v.fetched_at = w.fetched_at;
+
+-- name: record_sitemaps
+-- Step 3. Strictly newer visits replace older ones; $6 whether anything was read (else only the time is new: 304, or the same bytes).
+insert into sitemaps as s (domain_id, crawl_id, url_hash, fetched_at, changed_at, etag, last_modified, digest, form, urls, taken, detail)
+select x.domain_id, x.crawl_id, x.url_hash, x.at, x.at, x.etag, x.last_modified, x.digest, x.form, x.urls, x.taken, x.detail
+from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::text[], $6::text[], $7::bytea[], $8::text[], $9::int[], $10::int[],
+            $11::text[]) as x(domain_id, crawl_id, url_hash, at, etag, last_modified, digest, form, urls, taken, detail)
+order by 1, 2, 3
+on conflict (domain_id, crawl_id, url_hash) do update
+set fetched_at = excluded.fetched_at, changed_at = case when s.digest = excluded.digest then s.changed_at else excluded.changed_at end,
+  etag = excluded.etag, last_modified = excluded.last_modified, digest = excluded.digest, form = excluded.form, urls = excluded.urls,
+  taken = excluded.taken, detail = excluded.detail
+where s.fetched_at < excluded.fetched_at;
+
+-- name: record_sitemaps_unchanged
+-- Step 3. As record_unchanged.
+update sitemaps s set fetched_at = x.at, etag = coalesce(x.etag, s.etag), last_modified = coalesce(x.last_modified, s.last_modified)
+from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::text[], $6::text[])
+  as x(domain_id, crawl_id, url_hash, at, etag, last_modified) order by 1, 2, 3) x
+where s.domain_id = x.domain_id and s.crawl_id = x.crawl_id and s.url_hash = x.url_hash and s.fetched_at < x.at;
+
+-- name: record_promises
+-- Step 3, last. What sitemaps said of pages that were visited since: how often there was such a word, and how often it was kept.
+insert into domain_pages as p (domain_id, crawl_id, promised, kept)
+select * from unnest($1::bigint[], $2::int[], $3::int[], $4::int[]) x(domain_id, crawl_id, promised, kept) order by 1, 2
+on conflict (domain_id, crawl_id) do update set promised = p.promised + excluded.promised, kept = p.kept + excluded.kept;
 
 -- name: record_pages
 -- Step 3. Returns how many are stored for the first time, by domain and crawl: only those count against the budgets. And how many of
@@ -241,7 +336,8 @@ with put as (
   order by 1, 2, 3
   on conflict (domain_id, crawl_id, url_hash) do update
     set first_at = coalesce(p.first_at, excluded.first_at), fetched_at = excluded.fetched_at,
-        changed_at = case when p.digest is distinct from excluded.digest then excluded.changed_at else p.changed_at end,
+        changed_at = case when p.digest is distinct from excluded.digest and (excluded.text_digest is null
+          or p.text_digest is distinct from excluded.text_digest) then excluded.changed_at else p.changed_at end,
         outcome = excluded.outcome, status = excluded.status, detail = excluded.detail, address = excluded.address,
         protocol = excluded.protocol, request_headers = excluded.request_headers, headers = excluded.headers,
         directives = excluded.directives, content_type = excluded.content_type, charset = excluded.charset, title = excluded.title,
@@ -310,11 +406,12 @@ select crawl_id from crawls where crawl_id = any($1::int[]) and max_pages is nul
 select crawl_id, state, max_pages - pages as left from crawls where crawl_id = any($1::int[]) order by crawl_id for no key update;
 
 -- name: finish_full
--- A crawl whose budget is used up is finished, whatever is still due: raising the limit sets it running again.
+-- A crawl whose budget is used up is finished, whatever is still due: raising the limit sets it running again. One with a refresh rule,
+-- or of which all is being refreshed (retime_now), goes on with what it has stored (close_over_budget).
 with full_ones as (
-  update crawls c set state = 'finished', version = version + 1, finished_at = now(), rearm = null,
-    finished_why = case when pages >= max_pages then 'max_pages' else 'max_bytes' end
-  where state = 'running' and (pages >= max_pages or (max_bytes is not null and max_bytes <=
+  update crawls c set state = 'finished', version = version + 1, finished_at = now(), rearm = null, retime_now = false,
+    finished_why = case when pages >= max_pages and refresh = 'off' and not retime_now then 'max_pages' else 'max_bytes' end
+  where state = 'running' and ((pages >= max_pages and refresh = 'off' and not retime_now) or (max_bytes is not null and max_bytes <=
     (select coalesce(sum(k.bytes), 0) from crawl_counts k where k.crawl_id = c.crawl_id)))
   returning crawl_id)
 select crawl_id, pg_notify('crawl_changed', crawl_id::text) from full_ones;
@@ -448,9 +545,10 @@ select * from crawls order by crawl_id;
 select scope_key from scope_keys where crawl_id = $1;
 
 -- name: crawl_create
-insert into crawls (name, scope, include, exclude, refresh, max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent,
-  parser, max_bytes, types, headers, trusted_domains, owned_domains)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, $16, $17) on conflict (name) do nothing returning *;
+insert into crawls (name, scope, include, exclude, max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent,
+  parser, max_bytes, types, headers, trusted_domains, owned_domains, refresh, sitemaps, keep_versions)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb, $15, $16, coalesce($17, 'off'), coalesce($18, true),
+  coalesce($19, 0)) on conflict (name) do nothing returning *;
 
 -- name: crawl_lock
 select crawl_id from crawls where crawl_id = $1 and not deleting for no key update;
@@ -467,12 +565,18 @@ select pg_advisory_xact_lock_shared(20012, $1), pg_advisory_xact_lock_shared(200
 select not exists (select from crawls where crawl_id = $1 and not deleting);
 
 -- name: crawl_change
--- $1 crawl, then every limit as it shall be. The version grows only when something changed.
+-- $1 crawl, then every limit as it shall be; null for the last three: as it is. The version grows only when something changed. Another
+-- refresh rule is yet to be applied to what was visited (retime_rows).
 update crawls set max_pages = $2, max_depth = $3, max_pages_per_domain = $4, delay = $5, per_domain = $6, user_agent = $7, parser = $8,
-  max_bytes = $9, types = $10, headers = $11::text::jsonb, trusted_domains = $12, owned_domains = $13, version = version + 1
+  max_bytes = $9, types = $10, headers = $11::text::jsonb, trusted_domains = $12, owned_domains = $13, refresh = coalesce($14, refresh),
+  sitemaps = coalesce($15, sitemaps), keep_versions = coalesce($16, keep_versions), version = version + 1,
+  retime = case when coalesce($14, refresh) = refresh then retime else -9223372036854775808 end,
+  retime_hash = case when coalesce($14, refresh) = refresh then retime_hash else '' end,
+  retime_now = retime_now and coalesce($14, refresh) = refresh
 where crawl_id = $1 and (max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, parser, max_bytes, types, headers,
-    trusted_domains, owned_domains)
-  is distinct from ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $13)
+    trusted_domains, owned_domains, refresh, sitemaps, keep_versions)
+  is distinct from ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $13, coalesce($14, refresh), coalesce($15, sitemaps),
+    coalesce($16, keep_versions))
 returning crawl_id;
 
 -- name: rearm_refused
@@ -487,12 +591,26 @@ again as (
   where u.domain_id = r.domain_id and u.crawl_id = r.crawl_id and u.url_hash = r.url_hash returning u.domain_id)
 select domain_id, (select name from domains d where d.domain_id = again.domain_id) as name, now() as due_at from again group by 1;
 
+-- name: rearm_sitemaps
+-- Sitemaps that were not read because the crawl did not want any, and its seeds: a visit is what tells of the sitemaps of a site. $1 crawl.
+-- Locked in key order first, as in close_over_budget.
+with wanted as (
+  select u.domain_id, u.crawl_id, u.url_hash from urls u
+  where u.crawl_id = $1 and not u.open and (
+    (u.kind = 'sitemap' and u.outcome = 'scope_refused')
+    or (u.kind = 'page' and u.seed and u.due_at is null and u.outcome in ('ok', 'not_modified', 'redirect', 'gone')))
+  order by 1, 2, 3 for no key update of u),
+again as (
+  update urls u set due_at = now(), open = true, attempts = 0 from wanted r
+  where u.domain_id = r.domain_id and u.crawl_id = r.crawl_id and u.url_hash = r.url_hash returning u.domain_id)
+select domain_id, (select name from domains d where d.domain_id = again.domain_id) as name, now() as due_at from again group by 1;
+
 -- name: crawl_run
 -- Set running (under crawl_lock). A crawl that is paused or was cancelled stays so: only `resume` changes that.
 update crawls set state = 'running', version = version + 1, finished_at = null, finished_why = null
-where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max_pages)
+where crawl_id = $1 and state = 'finished' and (refresh <> 'off' or max_pages is null or pages < max_pages)
   and (max_bytes is null or max_bytes > (select coalesce(sum(bytes), 0) from crawl_counts where crawl_id = $1))
-  and exists (select from urls where crawl_id = $1 and open) returning crawl_id;
+  and (refresh <> 'off' or exists (select from urls where crawl_id = $1 and open)) returning crawl_id;
 
 -- name: crawl_pause
 -- A row if it was running, or was only left by its run: from now on only `resume` lets it go on. Its run has ended with this; 'hand'
@@ -553,6 +671,56 @@ update crawls set version = version + 1 where crawl_id = $1;
 update crawls set pages = (select coalesce(sum(pages), 0) from domain_pages p where p.crawl_id = crawls.crawl_id)
 where crawl_id = $1;
 
+-- name: retime_now
+-- `crawl refresh --all`: from here on everything of the crawl that was visited is made due, as retime_rows gets on. A finished crawl runs again.
+update crawls set retime = -9223372036854775808, retime_hash = '', retime_now = true, state = 'running', finished_at = null,
+  finished_why = null, version = version + 1
+where crawl_id = $1 and not deleting and state in ('running', 'finished') returning crawl_id;
+
+-- name: retime_left
+select crawl_id from crawls where retime is not null and not deleting order by crawl_id;
+
+-- name: retime_place
+select retime, retime_hash, retime_now, refresh, now() as now from crawls where crawl_id = $1 and retime is not null and not deleting;
+
+-- name: retime_rows
+-- Step 3. The next few URLs of crawl $1 behind domain $2 and hash $3, at most $4, in key order; their next visit as $5 says: off, now,
+-- every ($6 seconds after the last), adaptive ($6: the first interval) or at $7. A row for each, and one more that says how far was looked
+-- (no domain: to the end).
+with ahead as materialized (select domain_id from domains where domain_id > $2 order by domain_id limit 500),
+chosen as materialized (
+  select domain_id, url_hash from (
+    (select u.domain_id, u.url_hash from urls u where u.domain_id = $2 and u.crawl_id = $1 and u.url_hash > $3 order by u.url_hash limit $4)
+    union all
+    (select a.domain_id, u.url_hash from ahead a cross join lateral (
+       select url_hash from urls where domain_id = a.domain_id and crawl_id = $1 order by url_hash limit $4) u
+     order by 1, 2 limit $4)) x order by 1, 2 limit $4),
+locked as materialized (
+  select u.domain_id, u.crawl_id, u.url_hash, coalesce(p.fetched_at, s.fetched_at, now()) as fetched_at
+  from chosen c join urls u on u.domain_id = c.domain_id and u.crawl_id = $1 and u.url_hash = c.url_hash
+  left join pages p on p.domain_id = c.domain_id and p.crawl_id = $1 and p.url_hash = c.url_hash
+  left join sitemaps s on s.domain_id = c.domain_id and s.crawl_id = $1 and s.url_hash = c.url_hash
+  where u.outcome not in ('robots_refused', 'scope_refused', 'address_refused', 'type_refused') and u.due_at is distinct from 'epoch'
+    and ($5 = 'now' or (not u.open and u.outcome <> 'gone'))
+  order by 1, 2, 3 for no key update of u),
+moved as (
+  update urls u set due_at = case $5 when 'now' then now() when 'every' then l.fetched_at + make_interval(secs => $6)
+    when 'adaptive' then l.fetched_at + coalesce(u.revisit, make_interval(secs => $6)) when 'at' then $7::timestamptz end
+  from locked l where u.domain_id = l.domain_id and u.crawl_id = l.crawl_id and u.url_hash = l.url_hash
+  returning u.domain_id, u.url_hash, u.due_at)
+select * from (
+  select c.domain_id, d.name, c.url_hash, m.due_at, (m.url_hash is not null)::int as moved
+  from chosen c left join moved m using (domain_id, url_hash) left join domains d using (domain_id)
+  union all
+  select max(domain_id), null, null, null, 0 from ahead) x
+order by url_hash is null, domain_id, url_hash;
+
+-- name: retime_step
+-- Step 4. $1 crawl, $2 to $5 as retime_place had it, $6 and $7 how far it has come (null: to the end). Compare and set. retime_now stays until
+-- the crawl is finished or has another rule: until then a crawl without a rule looks at what it has as one with a rule does.
+update crawls set retime = $6::bigint, retime_hash = $7
+where crawl_id = $1 and retime = $2 and retime_hash = $3 and refresh = $4 and retime_now = $5 returning crawl_id;
+
 -- name: look_up
 -- For the rest of the transaction: by index, as a worker's session always does. Open URLs are few in the end, whatever the statistics
 -- say, and reading all partitions of urls to find that there is none would be the dearest thing `crawl run` does.
@@ -563,23 +731,52 @@ select set_config('enable_seqscan', 'off', true);
 select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
   set_config('enable_bitmapscan', 'off', true), set_config('plan_cache_mode', 'force_generic_plan', true);
 
+-- name: clock
+select now();
+
 -- name: finish_lock
 -- $1 crawl. Waits for everybody who has crawl_hold, and they for us.
 select pg_advisory_xact_lock(20012, $1);
 
 -- name: finish
 -- A NEW snapshot after finish_lock; `seed` and `refresh` hold the same lock before they insert and set it running.
-update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'done'
-where crawl_id = $1 and state = 'running' and not exists (select from urls where crawl_id = $1 and open) returning crawl_id;
+-- One with a refresh rule is never done, nor is one of which something waits to be looked at again (`crawl refresh`, and interrupted).
+update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'done', retime_now = false
+where crawl_id = $1 and state = 'running' and refresh = 'off' and not exists (select from urls where crawl_id = $1 and open)
+  and not exists (
+    select from domains d cross join lateral (
+      select from urls u where u.domain_id = d.domain_id and u.crawl_id = $1 and u.due_at <= now() and not u.open
+      order by u.due_at limit 1) u
+    where d.next_at is not null and d.due_at <= now())
+returning crawl_id;
 
 -- name: crawl_busy
 -- What `crawl run` waits for: a visit that is going on (a held domain counts until its lease ends), a URL that was never visited
--- unless its domain asked for rest, and whatever will be possible within $2.
-select exists (
-  select from urls u join domains d using (domain_id)
-  where u.crawl_id = $1 and u.open and u.due_at is not null and d.blocked is null
-    and (d.holder is not null or (u.outcome is null and d.waits_for is null)
-         or greatest(u.due_at, d.ready_at) <= clock_timestamp() + $2::interval));
+-- unless its domain asked for rest, and whatever will be possible within $2. Of what has an outcome only that which was due when the run
+-- began, $3 (null: nothing), or it would never end.
+select case
+  when exists (
+    select from urls u join domains d using (domain_id)
+    where u.crawl_id = $1 and u.open and u.due_at is not null and d.blocked is null
+      and (d.holder is not null or (u.outcome is null and d.waits_for is null)
+           or greatest(u.due_at, d.ready_at) <= clock_timestamp() + $2::interval)) then true
+  when $3::timestamptz is null then false
+  else (
+    with recursive lines(due_for) as (
+      (select min(due_for) from domains where next_at is not null)
+      union all
+      select (select min(d.due_for) from domains d where d.next_at is not null and d.due_for > l.due_for) from lines l
+      where l.due_for is not null)
+    select exists (
+      select from (
+        (select domain_id from domains where holder is not null and due_at <= $3 and blocked is null)
+        union all
+        (select d.domain_id from lines l join domains d on d.due_for = l.due_for
+         where d.next_at <= clock_timestamp() + $2::interval and d.due_at <= $3)) d
+      cross join lateral (
+        select u.due_at from urls u where u.domain_id = d.domain_id and u.crawl_id = $1 and u.due_at <= $3 and not u.open
+        order by u.due_at limit 1) u))
+  end;
 
 -- name: crawl_waiting
 -- What still waits, and since when it could go on: for the summary.
@@ -669,11 +866,11 @@ select url from urls where domain_id = $1 and crawl_id = $2 and seed order by ur
 
 -- name: domain_budget
 -- $1 domain, $2 crawl: stored pages, as the budgets count them.
-select pages, fresh, alike, granted, room from domain_pages where domain_id = $1 and crawl_id = $2;
+select pages, fresh, alike, granted, room, promised, kept from domain_pages where domain_id = $1 and crawl_id = $2;
 
 -- name: page_likeness
 -- $1 domain, $2 crawl, $3 URL: what was kept of the page, and how many others of the domain say the same.
-select p.status, p.title, p.redirect_to, p.text_digest, (select count(*) from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
+select p.status, p.title, p.redirect_to, p.text_digest, p.first_at, p.fetched_at, p.changed_at, (select count(*) from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
   and q.gist = p.gist and q.url_hash <> p.url_hash) as alike
 from pages p where p.domain_id = $1 and p.crawl_id = $2 and p.url_hash = $3;
 
@@ -756,7 +953,7 @@ order by f.next_at limit 1;
 -- $3 url_hash[], $4 the outcome before (null: none), $5 how the detail of what was buried begins. What was visited or armed again
 -- meanwhile is only counted.
 with named as materialized (
-  select u.domain_id, u.crawl_id, u.url_hash, u.due_at, x.previous,
+  select u.domain_id, u.crawl_id, u.url_hash, u.due_at, x.previous, u.kind,
     not u.open and u.due_at is null and u.outcome = 'decode_error' and starts_with(u.detail, $5) as buried
   from unnest($2::int[], $3::bytea[], $4::text[]) x(crawl_id, url_hash, previous)
   join urls u on u.domain_id = $1 and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
@@ -764,7 +961,8 @@ with named as materialized (
 again as (
   update urls u set due_at = now(), open = true, attempts = 0, outcome = n.previous, detail = '' from named n
   where n.buried and u.domain_id = n.domain_id and u.crawl_id = n.crawl_id and u.url_hash = n.url_hash)
-select crawl_id, previous, count(*) filter (where buried) as armed, count(*) filter (where due_at is not null) as due, now() as due_at
+select crawl_id, previous, count(*) filter (where buried) as armed, count(*) filter (where buried and kind = 'page') as counted,
+  count(*) filter (where due_at is not null) as due, now() as due_at
 from named group by 1, 2 order by 1, 2;
 
 -- name: domain_found
@@ -852,18 +1050,20 @@ select pg_advisory_xact_lock(20013);
 -- $1 crawl, $2 after this domain, $3 most: the next domains of which the crawl holds anything.
 select d.domain_id from domains d where d.domain_id > $2 and (
     exists (select from urls u where u.domain_id = d.domain_id and u.crawl_id = $1)
-    or exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1))
+    or exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1)
+    or exists (select from versions v where v.domain_id = d.domain_id and v.crawl_id = $1)
+    or exists (select from sitemaps s where s.domain_id = d.domain_id and s.crawl_id = $1))
 order by d.domain_id limit $3;
 
 -- name: erase_urls
--- Step 3. $1 domains, $2 crawl (null: all), $3 most. What is counted is returned.
+-- Step 3. $1 domains, $2 crawl (null: all), $3 most. What is gone, and how much of it was counted: sitemaps are not.
 with doomed as (
   select domain_id, crawl_id, url_hash from urls where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
   order by 1, 2, 3 limit $3 for update),
 gone as (
   delete from urls u using doomed x where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
-  returning u.crawl_id, coalesce(u.outcome, '') as outcome)
-select crawl_id, outcome, count(*) as n from gone group by 1, 2;
+  returning u.crawl_id, coalesce(u.outcome, '') as outcome, u.kind)
+select crawl_id, outcome, count(*) as n, count(*) filter (where kind = 'page') as counted from gone group by 1, 2;
 
 -- name: erase_pages
 -- Step 3. $1 domains, $2 crawl (null: all), $3 most: a row for each page, with its body.
@@ -872,6 +1072,23 @@ with doomed as (
   order by 1, 2, 3 limit $3 for update)
 delete from pages p using doomed x where p.domain_id = x.domain_id and p.crawl_id = x.crawl_id and p.url_hash = x.url_hash
 returning p.digest;
+
+-- name: erase_versions
+-- Step 3. As erase_pages, for what pages said before.
+with doomed as (
+  select domain_id, crawl_id, url_hash, fetched_at from versions where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by 1, 2, 3, 4 limit $3 for update)
+delete from versions v using doomed x where v.domain_id = x.domain_id and v.crawl_id = x.crawl_id and v.url_hash = x.url_hash
+  and v.fetched_at = x.fetched_at
+returning v.digest;
+
+-- name: erase_sitemaps
+-- Step 3. As erase_urls.
+with doomed as (
+  select domain_id, crawl_id, url_hash from sitemaps where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by 1, 2, 3 limit $3 for update)
+delete from sitemaps s using doomed x where s.domain_id = x.domain_id and s.crawl_id = x.crawl_id and s.url_hash = x.url_hash
+returning 1;
 
 -- name: erase_fetches
 -- Step 3.
@@ -893,13 +1110,21 @@ select distinct digest from (
   select digest from pages where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
   order by domain_id, crawl_id, url_hash limit $3) p where digest is not null;
 
+-- name: erase_version_digests
+-- As erase_digests, for erase_versions.
+select distinct digest from (
+  select digest from versions where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by domain_id, crawl_id, url_hash, fetched_at limit $3) v;
+
 -- name: bodies_lock
 -- Step 1. Whoever takes one of these bodies for a page waits for us, or we for them.
 select digest from bodies where digest = any($1::bytea[]) order by digest for update;
 
 -- name: bodies_drop
--- A NEW snapshot after bodies_lock, when the pages are gone: those that no page names any more.
-delete from bodies b where b.digest = any($1::bytea[]) and not exists (select from pages p where p.digest = b.digest) returning digest;
+-- A NEW snapshot after bodies_lock, when the pages and versions are gone: those that no page and no version names any more.
+delete from bodies b where b.digest = any($1::bytea[])
+  and not exists (select from pages p where p.digest = b.digest) and not exists (select from versions v where v.digest = b.digest)
+returning digest;
 
 -- name: domains_lock
 select domain_id from domains where domain_id = any($1::bigint[]) order by domain_id for update;
@@ -1044,10 +1269,422 @@ select count(*) from due;
 -- name: seed_run
 -- As crawl_run. What else is due of the crawl is touched after this has committed, as by a resume: it may be a million domains.
 update crawls set state = 'running', rearm = -9223372036854775808, version = version + 1, finished_at = null, finished_why = null
-where crawl_id = $1 and state = 'finished' and (max_pages is null or pages < max_pages)
+where crawl_id = $1 and state = 'finished' and (refresh <> 'off' or max_pages is null or pages < max_pages)
   and (max_bytes is null or max_bytes > (select coalesce(sum(bytes), 0) from crawl_counts where crawl_id = $1))
-  and exists (select from urls where crawl_id = $1 and open) returning crawl_id;
+  and (refresh <> 'off' or exists (select from urls where crawl_id = $1 and open)) returning crawl_id;
 
 -- name: crawl_adopt
 -- $1 crawl: from now on it belongs to whoever works, and no run that ends leaves it.
 update crawls set attendant = null where crawl_id = $1 and attendant is not null returning crawl_id;
+
+-- === the timetable and upkeep (scheduler/, crawler/upkeep.py)
+
+-- name: jobs_plan
+-- $1 names: a job that nobody knew of is due now.
+insert into jobs (name, next_at) select name, clock_timestamp() from unnest($1::text[]) name order by 1 on conflict do nothing;
+
+-- name: jobs_claim
+-- $1 names, $2 every so many seconds, $3 who. Of two that claim a job the second finds it moved on. Its end sets the next time; should
+-- that never come, the job is due again in ten minutes.
+update jobs j set last_at = clock_timestamp(), ran_by = $3, result = null, ms = null, detail = '',
+  next_at = clock_timestamp() + least(make_interval(secs => x.every), interval '10 minutes')
+from unnest($1::text[], $2::float8[]) x(name, every)
+where j.name = x.name and j.next_at <= clock_timestamp() returning j.name;
+
+-- name: jobs_cut
+-- $1 who: the lead is new, so what another has begun and not ended was cut off, or is ended by somebody who does not lead any more: it is
+-- done again now, for each job may be done by two at once.
+update jobs set next_at = clock_timestamp() where result is null and last_at is not null and ran_by is distinct from $1;
+
+-- name: jobs_end
+-- $1 name, $2 every so many seconds, $3 who, $4 milliseconds, $5 result, $6 detail. From its beginning, so that times do not drift; what
+-- failed is tried again in a minute.
+update jobs set ms = $4, result = $5, detail = $6, next_at = case $5
+  when 'done' then greatest(clock_timestamp(), last_at + make_interval(secs => $2))
+  else clock_timestamp() + least(make_interval(secs => $2), interval '1 minute') end
+where name = $1 and ran_by = $3 and result is null;
+
+-- name: jobs_shown
+select name, last_at, ms, result, detail, next_at, ran_by, now() as now from jobs order by name;
+
+-- name: schedulers_shown
+-- Who signed in and has no slots is a scheduler.
+select worker_id, host, pid, started_at, seen_at, seen_at > now() - interval '1 minute' as alive, now() as now
+from workers where slots = 0 order by started_at, worker_id;
+
+-- name: lead_session
+-- $1 milliseconds, $2 who: a session without a word for so long ends, and its lock with it. TCP keepalives would see that a machine is
+-- gone, but not that a process is frozen, for its kernel goes on answering. The name is for lead_shown.
+select set_config('idle_session_timeout', $1, false), set_config('application_name', $2, false);
+
+-- name: lead_take
+-- A session that has it must not ask again: it would have it twice.
+select pg_try_advisory_lock(20017);
+
+-- name: lead_shown
+-- The name of the session that leads, of at most 63 bytes; null also where we may not see the sessions of another user.
+select a.application_name from pg_locks l join pg_stat_activity a using (pid)
+where l.locktype = 'advisory' and l.classid = 0 and l.objid = 20017 and l.objsubid = 1 and l.granted
+  and l.database = (select oid from pg_database where datname = current_database());
+
+-- name: rules_shown
+-- Looked for in the domains that come next, at most ten thousand for all crawls together: those of the crawl's own line, and, for a domain
+-- stands in one line only, the first of the others. cut: there are more of them.
+select c.name, c.state, c.refresh, c.retime is not null as retiming, coalesce(n.due, 0) as due, coalesce(n.cut, false) as cut, n.next_at,
+  now() as now
+from crawls c left join lateral (
+  with most as materialized (select greatest(20, 5000 / greatest(1, count(*))) as n from crawls where state = 'running'),
+  line as materialized (
+    (select domain_id, ready_at from domains where due_for = c.crawl_id and next_at is not null order by next_at limit (select n from most))
+    union
+    (select domain_id, ready_at from domains where next_at is not null order by due_for, next_at limit (select n from most)))
+  select
+    (select count(*) from (select from line l cross join lateral (
+       select from urls u where u.domain_id = l.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now() limit 1001) x limit 1001) y) as due,
+    (select count(*) from line) >= (select n from most) as cut,
+    (select min(greatest(x.due_at, l.ready_at)) from line l cross join lateral (
+       select u.due_at from urls u where u.domain_id = l.domain_id and u.crawl_id = c.crawl_id and u.due_at > now()
+       order by u.due_at limit 1) x) as next_at) n on c.state = 'running'
+where not c.deleting order by c.crawl_id;
+
+-- name: scan_freely
+-- For the rest of the transaction: who reads a day of fetches is no look-up (LOOKUPS in postgres.py forbids what serves that best).
+select set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true), set_config('enable_hashjoin', 'on', true),
+  set_config('plan_cache_mode', 'force_custom_plan', true);
+
+-- name: fetch_days
+-- The day partitions of fetches, and those that were detached and not dropped yet (until is null).
+select c.relname::text as name, substring(pg_get_expr(c.relpartbound, c.oid) from 'TO \(''([^'']+)''\)')::timestamptz as until
+from pg_class c left join pg_inherits i on i.inhrelid = c.oid
+where c.relname ~ '^fetches_[0-9]{8}$' and c.relkind = 'r'
+  and c.relnamespace = (select relnamespace from pg_class where oid = 'fetches'::regclass)
+  and (i.inhparent is null or i.inhparent = 'fetches'::regclass) order by 1;
+
+-- name: fetches_rest_hours
+-- $1 before: the hours that fetches_rest has rows of.
+select distinct date_trunc('hour', at, 'UTC') as hour from fetches_rest where at < $1 order by 1;
+
+-- name: fetches_rest_drop
+-- $1 before, $2 most. What another is just removing is skipped.
+delete from fetches_rest where ctid = any(array(select ctid from fetches_rest where at < $1 limit $2 for update skip locked)) returning 1;
+
+-- name: hours_rolled
+-- last: the last hour that was rolled up; complete: the first that is not over, or whose last rows may still be on their way.
+select (select max(m.hour) from crawls c cross join lateral (select max(h.hour) as hour from fetch_hours h where h.crawl_id = c.crawl_id) m)
+  as last, date_trunc('hour', now() - interval '10 minutes', 'UTC') as complete, (select min(at) from fetches_rest) as rest;
+
+-- name: fetches_between
+select exists (select from fetches where at >= $1 and at < $2);
+
+-- name: roll_up
+-- $1 from, $2 to, whole hours. Counted anew and replaced, so it may be done any number of times; never by less: of an hour whose rows are
+-- partly gone (dropped with their day, forgotten with their domain) the former count stays. The crawls are held, or one that is deleted
+-- meanwhile would leave rows that belong to none.
+with held as materialized (select crawl_id from crawls order by crawl_id for key share)
+insert into fetch_hours as h (hour, crawl_id, outcome, fetches, bytes, ms)
+select date_trunc('hour', f.at, 'UTC'), f.crawl_id, f.outcome, count(*), sum(f.bytes)::bigint, sum(f.ms)::bigint
+from fetches f join held using (crawl_id) where f.at >= $1 and f.at < $2 group by 1, 2, 3 order by 2, 1, 3
+on conflict (crawl_id, hour, outcome) do update
+set fetches = greatest(h.fetches, excluded.fetches), bytes = greatest(h.bytes, excluded.bytes), ms = greatest(h.ms, excluded.ms)
+where excluded.fetches > h.fetches or excluded.bytes > h.bytes or excluded.ms > h.ms;
+
+-- name: bodies_unused
+-- $1 after this digest, $2 how many to look at: where that ends, and which of these nobody names and nobody touched for a day.
+with batch as materialized (select digest, touched_at from bodies where digest > $1 order by digest limit $2)
+select (select digest from batch order by 1 desc limit 1) as last, array(
+  select s.digest from batch s where s.touched_at < now() - interval '1 day'
+    and not exists (select from pages p where p.digest = s.digest) and not exists (select from versions v where v.digest = s.digest)
+  order by 1) as unused;
+
+-- name: bodies_unused_drop
+-- A NEW snapshot after bodies_lock: who took one of them for a page meanwhile has touched it, and who comes now waits for us and puts it
+-- there again (record_bodies).
+delete from bodies b where b.digest = any($1::bytea[]) and b.touched_at < now() - interval '1 day'
+  and not exists (select from pages p where p.digest = b.digest) and not exists (select from versions v where v.digest = b.digest)
+returning digest;
+
+-- name: robots_expired
+-- $1 after this domain, $2 how many domains to look at, $3 most: where that ends, how many there were, and those of them whose robots.txt
+-- has expired, which a running crawl will visit again or was refused URLs of, and which bear a visit and get none within the hour: a visit
+-- asks by itself. First those that nobody visits, then by age. A URL that was refused is looked for among a thousand of the domain's: if
+-- there are more, others of them are visited.
+with batch as materialized (
+  select domain_id, due_at, blocked is null and forgotten_at is null and holder is null and ready_at <= now()
+    and (due_at is null or due_at > now() + interval '1 hour') as is_free
+  from domains where domain_id > $1 order by domain_id limit $2),
+wanting as materialized (
+  select crawl_id, refresh <> 'off' as again,
+    coalesce((select sum(urls) from crawl_counts k where k.crawl_id = c.crawl_id and k.outcome = 'robots_refused'), 0) > 0 as refused
+  from crawls c where state = 'running'),
+stale as (
+  select s.domain_id, s.due_at is null as unvisited, min(o.expires_at) as since
+  from batch s join origins o on o.domain_id = s.domain_id
+  where s.is_free and o.expires_at < now() and exists (
+    select from wanting w where w.again and exists (
+        select from urls u where u.domain_id = s.domain_id and u.crawl_id = w.crawl_id and u.due_at is not null)
+      or w.refused and exists (select from (
+        select outcome from urls u where u.domain_id = s.domain_id and u.crawl_id = w.crawl_id order by url_hash limit 1000) x
+        where outcome = 'robots_refused'))
+  group by 1, 2)
+select (select max(domain_id) from batch) as last, (select count(*) from batch) as seen,
+  array(select domain_id from stale order by unvisited desc, since limit $3) as stale;
+
+-- name: robots_renew
+-- $1 domains: as robots_wish, for their origins whose robots.txt has expired; and those at work are told. In key order, as whoever holds
+-- several rows of origins.
+with old as (
+  select domain_id, origin from origins where domain_id = any($1::bigint[]) and expires_at < now() order by 1, 2 for no key update),
+wished as (
+  update origins o set expires_at = 'epoch' from old where o.domain_id = old.domain_id and o.origin = old.origin returning o.domain_id)
+select domain_id, pg_notify('domain_changed', domain_id::text) from wished group by 1 order by 1;
+
+-- name: announced_so_far
+-- $1 domain, $2 crawl: what its sitemaps have brought, each as it was last read.
+select count(*)::int as sitemaps, coalesce(sum(taken), 0)::bigint as taken from sitemaps where domain_id = $1 and crawl_id = $2;
+
+-- name: announced_sitemaps
+-- $1 domain, $2 crawl, $3 most: how many sitemaps stand on the frontier, read or not. No index tells: it is asked once for each index of
+-- sitemaps, and reads the domain's URLs of the crawl (some 100,000 at most, where it has a limit).
+select count(*)::int as n from (select from urls where domain_id = $1 and crawl_id = $2 and kind = 'sitemap' limit $3) x;
+
+-- name: sitemap_is_page
+-- What was taken for a sitemap is a page of HTML, and is visited as one. $1 domain, $2 crawl, $3 hash, $4 due_at as it was handed out.
+update urls set kind = 'page', depth = 1, due_at = now(), open = true, attempts = 0, outcome = null, detail = '', revisit = null, period = null
+where domain_id = $1 and crawl_id = $2 and url_hash = $3 and due_at = $4 and kind = 'sitemap'
+returning due_at;
+
+-- name: record_page_is_sitemap
+-- Step 2. Sitemaps that are known as pages, because somebody linked to them, and of which no page was stored: they are read as what they are.
+with named as (
+  select u.domain_id, u.crawl_id, u.url_hash, u.outcome as previous, x.sooner, x.depth, x.found_domain_id, x.found_hash
+  from unnest($1::bigint[], $2::int[], $3::bytea[], $4::float8[], $5::smallint[], $6::bigint[], $7::bytea[])
+    as x(domain_id, crawl_id, url_hash, sooner, depth, found_domain_id, found_hash)
+  join urls u using (domain_id, crawl_id, url_hash)
+  where u.kind = 'page' and not u.seed and (u.outcome is null or (not u.open and u.outcome = 'type_refused'))
+  order by 1, 2, 3 for no key update of u),
+turned as (
+  update urls u set kind = 'sitemap', due_at = now() - make_interval(secs => n.sooner), open = true, attempts = 0, outcome = null,
+    detail = '', depth = n.depth, found_domain_id = n.found_domain_id, found_hash = n.found_hash
+  from named n where u.domain_id = n.domain_id and u.crawl_id = n.crawl_id and u.url_hash = n.url_hash
+  returning u.domain_id, u.crawl_id, u.due_at, n.previous)
+select domain_id, crawl_id, coalesce(previous, '') as previous, min(due_at) as due_at, count(*) as n from turned group by 1, 2, 3;
+
+-- name: record_sitemap_vouched
+-- Step 2. Sitemaps of crawl $1 ($2 domains, $3 hashes) that were read before the robots.txt of the origin ($4 domain, $5 origin) named them,
+-- and named URLs that they may not have named then: they are read again. What was kept is forgotten, or the same bytes would say nothing.
+with named as (
+  select u.domain_id, u.crawl_id, u.url_hash from unnest($2::bigint[], $3::bytea[]) as x(domain_id, url_hash)
+  join urls u on u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash
+  join sitemaps s on s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash
+  join origins o on o.domain_id = $4 and o.origin = $5
+  where u.kind = 'sitemap' and not u.open and (s.taken < s.urls or s.form = 'index') and s.fetched_at < o.good_at
+  order by 1, 2, 3 for no key update of u),
+forgotten as (
+  update sitemaps s set digest = '', etag = null, last_modified = null from named n
+  where s.domain_id = n.domain_id and s.crawl_id = n.crawl_id and s.url_hash = n.url_hash)
+update urls u set due_at = now(), open = true, attempts = 0 from named n
+where u.domain_id = n.domain_id and u.crawl_id = n.crawl_id and u.url_hash = n.url_hash
+returning u.domain_id, u.due_at;
+
+-- name: sitemaps_above
+-- A sitemap ($1 domain, $2 crawl, $3 hash) and what led to it: indexes are followed to a depth, redirects to ten in a row.
+with recursive above(domain_id, url_hash, url, found_domain_id, found_hash, n) as (
+  select u.domain_id, u.url_hash, u.url, u.found_domain_id, u.found_hash, 0 from urls u
+  where u.domain_id = $1 and u.crawl_id = $2 and u.url_hash = $3
+  union all
+  select u.domain_id, u.url_hash, u.url, u.found_domain_id, u.found_hash, a.n + 1 from above a
+  join urls u on u.domain_id = a.found_domain_id and u.crawl_id = $2 and u.url_hash = a.found_hash
+  where u.kind = 'sitemap' and a.n < 20)
+select url from above order by n;
+
+-- name: origins_vouching
+-- $1 domains, $2 origins: those whose robots.txt names one of the sitemaps $3.
+select o.origin from unnest($1::bigint[], $2::text[]) x(domain_id, origin) join origins o using (domain_id, origin)
+where o.sitemaps && $3::text[];
+
+-- name: announced_known
+-- What is known of URLs that a sitemap of crawl $1 names. $2 domains, $3 hashes.
+select u.domain_id, u.url_hash, u.due_at, u.open, u.outcome, u.lastmod, extract(epoch from u.changefreq)::float8 as changefreq,
+  extract(epoch from u.revisit)::float8 as revisit, p.fetched_at, coalesce(d.promised, 0) as promised, coalesce(d.kept, 0) as kept, now() as now
+from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash)
+join urls u on u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash
+left join pages p on p.domain_id = u.domain_id and p.crawl_id = $1 and p.url_hash = u.url_hash
+left join domain_pages d on d.domain_id = u.domain_id and d.crawl_id = $1;
+
+-- name: announce_again
+-- Step 3. What a sitemap of crawl $1 says of URLs that are known. $2 domains, $3 hashes, $4 due_at as it was read, $5 when they are due instead
+-- (null: as before), $6 lastmod, $7 seconds between changes. Returned is what is due sooner.
+with named as (
+  select u.domain_id, u.crawl_id, u.url_hash, u.due_at as was, x.due_at, x.lastmod, x.changefreq,
+    u.due_at is not distinct from x.was and x.due_at is not null as moves
+  from unnest($2::bigint[], $3::bytea[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[], $7::float8[])
+    x(domain_id, url_hash, was, due_at, lastmod, changefreq)
+  join urls u on u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash
+  order by 1, 2, 3 for no key update of u),
+said as (
+  update urls u set lastmod = greatest(u.lastmod, n.lastmod), changefreq = coalesce(make_interval(secs => n.changefreq), u.changefreq),
+    due_at = case when n.moves then n.due_at else u.due_at end
+  from named n where u.domain_id = n.domain_id and u.crawl_id = n.crawl_id and u.url_hash = n.url_hash
+  returning u.domain_id, u.due_at, n.moves)
+select s.domain_id, d.name, min(s.due_at) as due_at from said s join domains d using (domain_id) where s.moves group by 1, 2;
+
+-- === what pages said before (crawl show, crawl diff), and which domains were visited too long ago (crawl status --stale)
+
+-- name: page_versions
+-- $1 domain, $2 crawl, $3 URL: what is known of what the page said before, the newest first.
+select fetched_at, status, content_type, charset, title, language, length, digest, text_digest from versions
+where domain_id = $1 and crawl_id = $2 and url_hash = $3 order by fetched_at desc;
+
+-- name: show_version
+-- $1 domain, $2 crawl, $3 URL, $4 how many versions before the page as it is: as show_page, with what is kept of a version.
+select c.name as crawl, c.crawl_id, u.url, u.depth, v.fetched_at, null::timestamptz as first_at, null::timestamptz as changed_at, 'ok' as outcome,
+  '' as detail, v.status, null::inet as address, null::text as protocol, '[]' as request_headers, v.headers, '{}'::text[] as directives,
+  v.content_type, v.charset, v.title, v.language, null::text as redirect_to, null::text as etag, null::text as last_modified, v.length,
+  v.digest, v.text_digest, b.data, b.size
+from versions v join urls u using (domain_id, crawl_id, url_hash) join crawls c using (crawl_id) left join bodies b on b.digest = v.digest
+where v.domain_id = $1 and v.crawl_id = $2 and v.url_hash = $3 order by v.fetched_at desc offset $4 - 1 limit 1;
+
+-- name: sitemap_known
+-- $1 domain, $2 crawl, $3 URL: what was read of a sitemap.
+select fetched_at, changed_at, form, urls, taken, detail from sitemaps where domain_id = $1 and crawl_id = $2 and url_hash = $3;
+
+-- name: retiming
+-- Are the next visits of crawl $1 just being set anew?
+select retime is not null from crawls where crawl_id = $1;
+
+-- name: stale_domains
+-- $1 crawl (null: any), $2 before: the domains with URLs of it that were last visited before then, or never, though something was due
+-- since then; the oldest first. There is no index for it: a million rows are read and sorted in half a second, and an index would be
+-- written at each release. Each is then looked for in urls, as many as are asked for: OFFSET 0 keeps that from being done for all, and
+-- what is sorted narrow.
+select d.domain_id, d.name, d.visited_at, d.due_at, d.ready_at, d.blocked, d.holder, d.waits_for, s.since
+from (
+  select domain_id, visited_at is null as never, coalesce(visited_at, due_at) as since
+  from domains where visited_at < $2 or (visited_at is null and due_at < $2)
+  order by coalesce(visited_at, due_at), domain_id offset 0) s
+cross join lateral (
+  select from urls u where u.domain_id = s.domain_id and ($1::int is null or u.crawl_id = $1)
+    and (not s.never or (u.due_at < $2 and u.found_at < $2)) limit 1) k
+cross join lateral (select * from domains d where d.domain_id = s.domain_id offset 0) d
+order by s.since, s.domain_id limit $3;
+
+-- name: stale_domains_of
+-- As stale_domains, for a crawl of few URLs: all of them are read, by the index of those that are open and of those that are not, for
+-- among a million domains its own would be sought for long.
+with known as materialized (
+  select domain_id from urls where crawl_id = $1 and open union select domain_id from urls where crawl_id = $1 and not open)
+select d.domain_id, d.name, d.visited_at, d.due_at, d.ready_at, d.blocked, d.holder, d.waits_for, coalesce(d.visited_at, d.due_at) as since
+from known join domains d using (domain_id)
+where d.visited_at < $2 or (d.visited_at is null and d.due_at < $2 and exists (
+  select from urls u where u.domain_id = d.domain_id and u.crawl_id = $1 and u.due_at < $2 and u.found_at < $2))
+order by coalesce(d.visited_at, d.due_at), d.domain_id limit $3;
+
+-- name: stale_urls
+-- $1 domains, $2 crawl (null: any): what each crawl has of them: how many URLs are due, counted to 1,001 (also those of a crawl that does
+-- not run), and when the first one is.
+select x.domain_id, c.name as crawl, c.state, c.attendant, c.refresh, n.due, f.due_at as first_due_at
+from unnest($1::bigint[]) x(domain_id) cross join crawls c
+cross join lateral (select from urls u where u.domain_id = x.domain_id and u.crawl_id = c.crawl_id limit 1) k
+cross join lateral (
+  select count(*) as due from (
+    select from urls u where u.domain_id = x.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now() limit 1001) y) n
+left join lateral (
+  select u.due_at from urls u where u.domain_id = x.domain_id and u.crawl_id = c.crawl_id and u.due_at is not null
+  order by u.due_at limit 1) f on true
+where ($2::int is null or c.crawl_id = $2) and not c.deleting order by x.domain_id, c.crawl_id;
+
+-- name: refresh_known
+-- `crawl refresh URL`: every crawl that knows these URLs, and what may speak against asking for them. $1 domains, $2 hashes.
+select u.domain_id, u.url_hash, u.url, u.crawl_id, u.outcome, u.detail, d.name as domain, d.blocked, c.name as crawl, c.state, c.attendant,
+  u.open and p.first_at is null and coalesce(c.pages >= c.max_pages or k.pages >= c.max_pages_per_domain or k.room < 1, false) as over
+from (select distinct * from unnest($1::bigint[], $2::bytea[]) x(domain_id, url_hash)) x
+cross join crawls c join urls u on u.domain_id = x.domain_id and u.crawl_id = c.crawl_id and u.url_hash = x.url_hash
+join domains d on d.domain_id = x.domain_id
+left join pages p on p.domain_id = x.domain_id and p.crawl_id = c.crawl_id and p.url_hash = x.url_hash
+left join domain_pages k on k.domain_id = x.domain_id and k.crawl_id = c.crawl_id
+where not c.deleting order by c.crawl_id;
+
+-- name: refresh_wish
+-- Step 3, under crawl_hold. $1 crawl, $2 domains, $3 hashes: due at the epoch, which makes each the first of its domain, and which no
+-- settle of a visit that is under way compares equal with. Locked in key order first.
+with wanted as (
+  select u.domain_id, u.crawl_id, u.url_hash, d.name
+  from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash)
+  join urls u on u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash join domains d on d.domain_id = x.domain_id
+  order by 1, 2, 3 for no key update of u)
+update urls u set due_at = 'epoch', attempts = 0 from wanted w
+where u.domain_id = w.domain_id and u.crawl_id = w.crawl_id and u.url_hash = w.url_hash
+returning u.domain_id, u.url_hash, w.name, u.due_at;
+
+-- name: refresh_run
+-- Step 4, under crawl_hold. A finished crawl that belongs to whoever works runs again; one that belongs to a run is as if that had just
+-- left it: running it again goes on with what is wished, and nobody goes on with the rest of it. Why it was finished is remembered.
+update crawls set state = case when attendant is null then 'running' else 'paused' end, attendant = case when attendant is not null then 'left' end,
+  finished_at = case when attendant is not null then finished_at end, finished_why = case when attendant is not null then finished_why end,
+  version = version + 1
+where crawl_id = $1 and state = 'finished' returning crawl_id;
+
+-- name: refresh_done
+-- What was wished of these crawls is done: those that refresh_run found finished, and that found nothing new, are so again. Whoever still
+-- waits for a URL of theirs gets it all the same.
+update crawls c set state = 'finished', version = version + 1
+where crawl_id = any($1::int[]) and state = 'paused' and attendant = 'left' and finished_why is not null
+  and (finished_why <> 'done' or not exists (select from urls u where u.crawl_id = c.crawl_id and u.open)) returning crawl_id;
+
+-- name: refresh_seen
+-- What is kept of these URLs. $1 domains, $2 crawls, $3 hashes.
+select u.domain_id, u.crawl_id, u.url_hash, u.due_at, u.outcome, u.detail, u.kind, coalesce(p.digest, s.digest) as digest, p.text_digest, p.title,
+  p.redirect_to, coalesce(p.changed_at, s.changed_at) as changed_at, coalesce(p.fetched_at, s.fetched_at) as fetched_at,
+  f.at, f.status, f.bytes, f.ms, greatest(u.due_at, d.ready_at) as next_at, now() as now
+from unnest($1::bigint[], $2::int[], $3::bytea[]) x(domain_id, crawl_id, url_hash)
+join urls u on u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
+join domains d on d.domain_id = x.domain_id
+left join pages p on p.domain_id = x.domain_id and p.crawl_id = x.crawl_id and p.url_hash = x.url_hash
+left join sitemaps s on s.domain_id = x.domain_id and s.crawl_id = x.crawl_id and s.url_hash = x.url_hash
+left join lateral (
+  select at, status, bytes, ms from fetches f where f.domain_id = x.domain_id and f.url_hash = x.url_hash and f.crawl_id = x.crawl_id
+  order by at desc limit 1) f on true;
+
+-- name: refresh_left
+-- Those of these URLs that are still waited for. $1 domains, $2 crawls, $3 hashes.
+select x.domain_id, x.crawl_id, x.url_hash from unnest($1::bigint[], $2::int[], $3::bytea[]) x(domain_id, crawl_id, url_hash)
+join urls u on u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = 'epoch';
+
+-- name: refresh_domains
+-- $1 domains: who may visit each, and when.
+select domain_id, name as domain, turn, holder, dispatcher, blocked, waits_for, lost, extract(epoch from greatest(delay, delay_by_hand))::float8 as delay,
+  extract(epoch from greatest(ready_at, 'epoch') - clock_timestamp())::float8 as ready_in
+from domains where domain_id = any($1::bigint[]);
+
+-- name: urgent
+-- Take a domain for an urgent turn: $1 domain, $2 lease. Rested, or queued and not accepted (the queued copy dies; a queued domain has had
+-- its pause), but for another urgent turn: two who wait would take it from each other for ever. The lease is short: whoever takes it
+-- publishes at once, and should it die in between, the domain is dispatched when that has passed.
+-- Resting or held: no row; wait, or tell the holder. One that was lost too often is left to dispatch, which buries it.
+update domains set turn = turn + 1, ready_at = clock_timestamp() + $2::interval, holder = 'queue', dispatcher = 'urgent',
+  lost = greatest(lost, coalesce(holder <> 'queue', false)::int)
+where domain_id = $1 and blocked is null and lost <= 5
+  and (ready_at <= clock_timestamp() or (holder = 'queue' and dispatcher is distinct from 'urgent'))
+returning turn, lost, name, host(address) as address;
+
+-- name: urgent_urls
+-- What somebody waits for. $1 domains, $2 most of each: also of crawls that are finished or left by their run. A page that was never stored
+-- counts against the budgets as any other.
+select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome, u.kind
+from unnest($1::bigint[]) d(domain_id) cross join lateral (
+  select u.* from crawls c join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at = 'epoch'
+  left join domain_pages k on k.domain_id = d.domain_id and k.crawl_id = c.crawl_id
+  where (c.state in ('running', 'finished') or (c.state = 'paused' and c.attendant = 'left')) and not c.deleting
+    and not (u.open and coalesce(c.pages >= c.max_pages or k.pages >= c.max_pages_per_domain or k.room < 1, false)
+             and not exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = c.crawl_id and p.url_hash = u.url_hash
+                             and p.first_at is not null))
+  limit $2) u;
+
+-- name: urgent_wished
+-- Of these domains, those of which something may be waited for: looked at whenever a holder is told of a change. $1 domains.
+select domain_id from domains where domain_id = any($1::bigint[]) and due_at = 'epoch';
+
+-- name: workers_of
+-- How many domains those at work can visit at once: who take their turns from queue $1, and all.
+select coalesce(sum(slots) filter (where queue = $1), 0)::int as ours, coalesce(sum(slots), 0)::int as all
+from workers where seen_at > now() - interval '1 minute';

@@ -17,7 +17,7 @@ from typing import Any, Final
 from crawler.adapters.postgres import Database
 from crawler.core.content import clean
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
-from crawler.ports import DEAD, TURNS, URGENT, DeadLetter, Delivery
+from crawler.ports import DEAD, TURNS, URGENT, DeadLetter, Delivery, urgent_places
 
 CHANNEL: Final = "crawl_turns"
 LOCK_CLASS: Final = 20011
@@ -185,10 +185,12 @@ class _Consumer:
         """Settle, look, take; True: there may be more to take."""
         await self._settle()
         await self._free_orphans()
-        room = self._prefetch - len(self._held)
+        room, queues = self._prefetch - len(self._held), [URGENT, TURNS]
         if room <= 0:
+            room, queues = room + urgent_places(self._prefetch), [URGENT]
+        if room <= 0 or self._prefetch <= 0:
             return False
-        rows = await self._database.fetch("message_take", self._number, room, [URGENT, TURNS])
+        rows = await self._database.fetch("message_take", self._number, room, queues)
         self._held.update(row["message_id"] for row in rows)
         for row in sorted(rows, key=lambda row: (row["queue"] != URGENT, row["message_id"])):
             self._deliver(self._delivery(row["message_id"], row["body"]))

@@ -5,7 +5,8 @@
     crawl.turns.urgent ─► waiting ──┘                            └─ dead ─┘
     (a few more)          first
 
-1. At most *prefetch* messages are in the program's hands, also across a lost connection: what it has, it keeps.
+1. At most *prefetch* messages are in the program's hands, and a few more if these are urgent (`crawler.ports.urgent_places`), also
+   across a lost connection: what it has, it keeps.
 2. Urgent messages have a channel of their own, so that a full prefetch does not keep them on the broker.
 3. No message is handed out twice by one consumer. The broker delivers again what it had not seen acknowledged when the
    connection was lost: a message that is still in hand only gets its new number, one that was settled is acknowledged once more.
@@ -28,16 +29,13 @@ from pamqp.commands import Basic
 from crawler.adapters.rabbit_feed import Feed, Held
 from crawler.adapters.rabbit_link import Link
 from crawler.core.errors import BrokerError, BrokerUnavailableError
-from crawler.ports import Delivery
+from crawler.ports import Delivery, urgent_places
 
 log: Final = structlog.get_logger()
 
 Bury: TypeAlias = Callable[[bytes, str | None, str], Awaitable[None]]
 """Put a copy of this body, with this number and for this reason, among the dead letters; returns when it is there."""
 
-URGENT_AT_LEAST: Final = 2
-URGENT_PART: Final = 20
-"""Urgent messages beyond the prefetch: a twentieth of it, for those that wait with a busy consumer wait longest."""
 URGENT_FIRST: Final = 0.5
 """Seconds for which the urgent messages that are there may take to come before the others are asked for."""
 FIRST_PAUSE: Final = 0.1
@@ -67,7 +65,7 @@ class Consumer:
         self._link = link
         self._look_again = look_again
         self._prefetch = prefetch
-        self._urgent_most = URGENT_AT_LEAST + prefetch // URGENT_PART
+        self._urgent_most = urgent_places(prefetch)
         self._deliver = deliver
         self._bury = bury
         self._feeds: list[Feed] = []
@@ -187,7 +185,9 @@ class Consumer:
 
     def _hand_out(self) -> None:
         for feed in self._feeds:  # the urgent one is the first
-            while feed.waiting and len(self._in_hand) < self._prefetch:
+            urgent = feed.name == self._link.names.urgent
+            most = self._prefetch + (self._urgent_most if urgent else 0)
+            while feed.waiting and len(self._in_hand) < most:
                 held = feed.waiting.popleft()
                 if held.key in self._in_hand:  # two messages of one number, by whoever made them
                     held.key = self._stranger()

@@ -1,6 +1,6 @@
 """Writing down a batch of visits: ONE transaction, in the lock order of queries.sql.
 
-    bodies ─► links ─► settle, pages, fetches, domain_pages ─► counts, budgets ─► touch ─► release ─► COMMIT
+    bodies ─► links ─► settle, pages (pages.py), fetches, domain_pages ─► counts, budgets ─► touch ─► release ─► COMMIT
 
 1. Recording a batch twice writes and counts nothing the second time (the answer to COMMIT may be lost).
 2. No crawl stores more than its max_pages: what does not fit is left out whole, its URL stays as it was.
@@ -8,27 +8,27 @@
 4. A page counts once for what its domain may store, by whether it says what another has said before.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 from crawler.adapters.fitting import OverBudgetError, not_erased, spend, within_budget
+from crawler.adapters.pages import record_pages, small
 from crawler.adapters.postgres import Database, Session, columns
 from crawler.adapters.touching import NOBODY, touch
 from crawler.core.content import clean
 from crawler.core.errors import DatabaseBusyError
-from crawler.core.headers import masked
-from crawler.core.model import FoundLink, Outcome, Release, Visit
+from crawler.core.model import FoundLink, Release, UrlKind, Visit
 from crawler.core.moments import NEVER, moment
 
 BUDGET_TRIES: Final = 5
 LINK_ROWS: Final = 1000
 """At most so many link rows a statement."""
-SMALLINT: Final = 2**15 - 1
 INT: Final = 2**31 - 1
+NONE: Final[Mapping[int, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,12 @@ class Recording:
         owed: Callable[[Release], float],
         *,
         metered: frozenset[int] = frozenset(),
+        versions: Mapping[int, int] = NONE,
     ) -> Recorded:
         """Write the batch. *owed*: the pause a release still owes, asked at the last moment.
 
         *budgeted*: crawls with max_pages, which is never exceeded. *metered*: those with max_bytes, which are over when it is reached.
+        *versions*: how many earlier bodies of a page are kept, for the crawls that keep any.
 
         Raises:
             DatabaseBusyError, DatabaseUnavailableError: nothing was written, or all of it; give the same batch again.
@@ -76,7 +78,9 @@ class Recording:
         cut = False
         for _ in range(BUDGET_TRIES):
             try:
-                return await self._write(visits, releases, budgeted, owed, metered=metered, cut=cut)
+                return await self._write(
+                    visits, releases, budgeted, owed, metered=metered, versions=versions, cut=cut
+                )
             except OverBudgetError as over:
                 budgeted, cut = budgeted | over.crawls, True
         raise DatabaseBusyError("the budgets of the crawls keep changing")
@@ -89,6 +93,7 @@ class Recording:
         owed: Callable[[Release], float],
         *,
         metered: frozenset[int],
+        versions: Mapping[int, int],
         cut: bool,
     ) -> Recorded:
         async with self._database.transaction() as session:
@@ -104,7 +109,7 @@ class Recording:
                 counts.urls[row["crawl_id"], row["outcome"]] += row["n"]
             for row in found.rows:
                 counts.urls[row["crawl_id"], ""] += row["n"]
-            new = await self._pages(session, visits)
+            new = await record_pages(session, visits, versions)
             await self._fetches(session, visits, counts)
             stored = Counter[int]()
             for (_, crawl_id), n in new.items():
@@ -118,19 +123,6 @@ class Recording:
             full = tuple(row["crawl_id"] for row in await self._database.fetch("finish_full"))
         return Recorded(next_in, len(found.due), stored, full, visits, released)
 
-    async def _pages(self, session: Session, visits: Sequence[Visit]) -> dict[tuple[int, int], int]:
-        """Newly stored pages by domain and crawl."""
-        newest: dict[tuple[int, int, bytes], Visit] = {}
-        for visit in visits:
-            if _leaves_page(visit):
-                newest[visit.domain_id, visit.crawl_id, visit.url_hash] = visit
-        if not newest:
-            return {}
-        rows = await session.fetch("record_pages", *columns(map(_page_row, newest.values()), 23))
-        if rows:
-            await session.fetch("record_domain_pages", *columns(map(tuple, rows), 5))
-        return {(row["domain_id"], row["crawl_id"]): row["n"] for row in rows}
-
     async def _fetches(self, session: Session, visits: Sequence[Visit], counts: "_Counts") -> None:
         rows: list[tuple[object, ...]] = []
         details: list[str] = []
@@ -138,7 +130,7 @@ class Recording:
             if (answer := visit.answer) is None:
                 continue
             rows.append(
-                (visit.at, visit.domain_id, visit.crawl_id, visit.url_hash, visit.settlement.outcome.value, _small(answer.status),
+                (visit.at, visit.domain_id, visit.crawl_id, visit.url_hash, visit.settlement.outcome.value, small(answer.status),
                  answer.wire_bytes, min(round(answer.seconds * 1000), INT))
             )  # fmt: skip
             details.append(clean(visit.settlement.detail))
@@ -147,14 +139,6 @@ class Recording:
         for row in await session.fetch("record_fetches", *columns(rows, 8), self._worker, details):
             counts.fetches[row["crawl_id"], row["outcome"]] += row["n"]
             counts.bytes[row["crawl_id"], row["outcome"]] += row["bytes"]
-
-
-def _leaves_page(visit: Visit) -> bool:
-    """A visit leaves a page when the site answered for good; what will be tried again leaves the last page as it is."""
-    outcome = visit.settlement.outcome
-    return visit.answer is not None and (
-        outcome in (Outcome.OK, Outcome.REDIRECT, Outcome.GONE) or not visit.settlement.open
-    )
 
 
 class _Counts:
@@ -192,8 +176,16 @@ class Found:
 
 
 def sooner(link: FoundLink) -> float:
-    """Seconds of priority: seeds first, then by depth; spent as an earlier due_at, so that one index gives the order."""
-    return 60.0 if link.seed else float(max(0, 50 - link.depth - link.hops))
+    """Seconds of priority, spent as an earlier due_at, so that one index gives the order: seeds, sitemaps, then by depth.
+
+    What an index of sitemaps names comes among the pages: there may be hundreds.
+    """
+    if link.seed:
+        return 60.0
+    if link.kind is UrlKind.SITEMAP:
+        return 45.0 if link.depth else 58.0
+    said = 0.0 if link.priority is None else 5 * (link.priority - 0.5)
+    return max(0.0, 50 - link.depth - link.hops + said)
 
 
 async def _bodies(session: Session, visits: Iterable[Visit]) -> None:
@@ -216,7 +208,7 @@ async def record_links(session: Session, links: Iterable[FoundLink]) -> Found:
     ordered = [wanted[key] for key in sorted(wanted)]
     for start in range(0, len(ordered), LINK_ROWS):
         chunk = ordered[start : start + LINK_ROWS]
-        rows = await session.fetch("record_links", *columns(map(_link_row, chunk), 10))
+        rows = await session.fetch("record_links", *columns(map(_link_row, chunk), 13))
         names = {link.domain_id: link.domain for link in chunk}
         for row in rows:
             found.rows.append(row)
@@ -244,8 +236,8 @@ async def _domains(
                 r.turn,
                 owed(r),
                 r.delay,
-                _small(r.failures),
-                _small(r.throttled),
+                small(r.failures),
+                small(r.throttled),
                 clean(r.waits_for),
                 r.visited,
                 r.address,
@@ -262,44 +254,16 @@ async def _domains(
 
 def _link_row(link: FoundLink) -> tuple[object, ...]:
     return (
-        link.domain_id, link.crawl_id, link.url_hash, link.url, sooner(link), _small(link.depth), _small(link.hops), link.seed,
-        link.found_domain_id, link.found_hash,
+        link.domain_id, link.crawl_id, link.url_hash, link.url, sooner(link), small(link.depth), small(link.hops), link.seed,
+        link.found_domain_id, link.found_hash, link.kind.value, link.lastmod, link.changefreq,
     )  # fmt: skip
 
 
 def _settle_rows(visits: Iterable[Visit]) -> list[list[object]]:
     rows = (
-        (v.domain_id, v.crawl_id, v.url_hash, moment(v.taken), s.due_in, s.open, _small(s.attempts), s.outcome.value, clean(s.detail),
-         v.previous)
+        (v.domain_id, v.crawl_id, v.url_hash, moment(v.taken), s.due_in, s.open, small(s.attempts), s.outcome.value, clean(s.detail),
+         v.previous, s.revisit, s.period, s.due_at)
         for v in visits
         for s in (v.settlement,)
     )  # fmt: skip
-    return columns(rows, 10)
-
-
-def _page_row(visit: Visit) -> tuple[object, ...]:
-    answer, page = visit.answer, visit.page
-    if answer is None:
-        raise AssertionError(visit.url)
-    kept = visit.digest is not None
-    return (
-        visit.domain_id, visit.crawl_id, visit.url_hash, visit.at, visit.settlement.outcome.value, _small(answer.status),
-        clean(visit.settlement.detail), answer.address, answer.protocol, _pairs(masked(answer.request_headers)), _pairs(answer.headers),
-        ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
-        page.title if page else None, page.language if page else None, visit.redirect_url,
-        _header(answer.header("etag")), _header(answer.header("last-modified")),
-        len(answer.body) if kept else None, visit.digest, page.text_digest if page else None, page.gist if page else None,
-    )  # fmt: skip
-
-
-def _small(number: int | None) -> int | None:
-    """What fits the column: a number that does not would cost the whole batch."""
-    return None if number is None else min(number, SMALLINT)
-
-
-def _pairs(headers: Sequence[tuple[str, str]]) -> str:
-    return json.dumps([[clean(name), clean(value)] for name, value in headers])
-
-
-def _header(value: str | None) -> str | None:
-    return None if value is None else clean(value)
+    return columns(rows, 13)

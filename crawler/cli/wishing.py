@@ -12,13 +12,14 @@ from crawler.cli.steering import refuse_stopped
 from crawler.core.errors import UsageError
 from crawler.core.headers import Header, is_secret, parse_headers
 from crawler.core.model import Crawl, CrawlState, ScopeKind
+from crawler.core.refresh_rule import ADAPTIVE, parse_rule
 from crawler.core.scope import Scope
 from crawler.core.urls import domain_named
 from crawler.opening import Opened
 from crawler.phrases import seen
 from crawler.seeding import Teller
 from crawler.settings import Settings
-from crawler.wishes import MOST, TYPES, refuse_strangers
+from crawler.wishes import MOST, MOST_VERSIONS, TYPES, refuse_strangers
 
 MOST_TRUSTED: Final = 1000
 """Domains that a secret header is sent to: every worker looks through them for every request."""
@@ -50,6 +51,12 @@ def crawl_options(command: Command) -> Command:
             click.option("--i-own", multiple=True, metavar="DOMAIN",
                          help="This domain is yours: --ignore-robots holds for it; may be repeated."),
             click.option("--parser", type=click.Choice(["turbohtml", "html5lib"]), help="Which parser reads HTML."),
+            click.option("--refresh", metavar="RULE",
+                         help="When to look at pages again: off, adaptive, an interval (7d) or a cron expression ('0 3 * * *', "
+                         "UTC; or 'CRON_TZ=Europe/Berlin 0 3 * * *'). [default: off for run, adaptive for seed]"),
+            click.option("--sitemaps/--no-sitemaps", default=None, help="Read sitemaps and feeds, or do not. [default: read them]"),
+            click.option("--keep-versions", type=click.IntRange(0, MOST_VERSIONS), metavar="N",
+                         help="Keep so many earlier bodies of a page that has changed. [default: 0]"),
         ]
     ):  # fmt: skip
         command = option(command)
@@ -65,6 +72,8 @@ def refuse_unclear(given: Mapping[str, Any], *may_not_be_empty: str) -> None:
     for option in ("user_agent", *may_not_be_empty):
         if given.get(option) == "":
             raise click.UsageError(f"--{option.replace('_', '-')} is empty: give it a value, or leave it out")
+    if given["refresh"] is not None:
+        parse_rule(given["refresh"])
     Scope.of(Crawl(0, "", CrawlState.RUNNING, 0, ScopeKind.ANY, given["include"], given["exclude"]), ())
 
 
@@ -105,6 +114,9 @@ def wish_of(
             headers=headers,
             trusted_domains=_trusted(headers, domains, more=more),
             owned_domains=owned_by(given, domains),
+            refresh=None if given["refresh"] is None else parse_rule(given["refresh"]).text,
+            sitemaps=given["sitemaps"],
+            keep_versions=given["keep_versions"],
         ),
     )
 
@@ -173,6 +185,8 @@ class Making:
         if crawl is not None and not {"headers", "i_own"}.isdisjoint(self._asked):
             domains = {*domains, *await self._crawls.seed_domains(crawl.crawl_id)}
         wish = wish_of(self._given, name, domains, self._settings, more=not all_known)
+        if crawl is None and wish.limits.refresh is None:
+            wish = replace(wish, limits=replace(wish.limits, refresh=ADAPTIVE))
         if crawl is not None:
             self._warn(crawl, domains)
             wish = extended(wish, crawl, self._asked)

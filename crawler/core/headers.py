@@ -10,11 +10,14 @@ from collections.abc import Collection, Sequence
 from typing import Final, TypeAlias
 
 from crawler.core.errors import UsageError
+from crawler.core.model import Past
 
 Header: TypeAlias = tuple[str, str]
 
 MASK: Final = "********"
 MOST: Final = 50
+VALIDATOR: Final = 1024
+"""Characters of an entity tag that is sent back."""
 LONGEST: Final = 8192
 """Bytes of name and value: what most servers take of one header."""
 
@@ -72,6 +75,20 @@ def parse_headers(texts: Sequence[str]) -> tuple[Header, ...]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise UsageError(f"the header {twice} is given twice: join its values with a comma")
     return headers
+
+
+def conditional(past: Past) -> tuple[Header, ...]:
+    """What makes a request conditional (RFC 9110 section 13.1): the validators that came with what is kept, weak ones too.
+
+    Both, for older servers know only the second (section 13.2.2 has the others prefer the first). None where nothing is kept, for
+    then a 304 would be no use. What a site sent is sent back to it only if it may stand in a header.
+    """
+    if past.digest is None:
+        return ()
+    said = ("If-None-Match", past.etag), ("If-Modified-Since", past.last_modified)
+    return tuple(
+        (name, value) for name, value in said if value and len(value) <= VALIDATOR and _VALUE.fullmatch(value)
+    )
 
 
 def is_secret(name: str) -> bool:

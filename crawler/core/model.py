@@ -49,6 +49,14 @@ class CrawlState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class UrlKind(StrEnum):
+    """What a URL of the frontier is asked for."""
+
+    PAGE = "page"
+    SITEMAP = "sitemap"
+    """A sitemap, an index of them, or a feed: what it names goes to the frontier, and nothing of it is stored."""
+
+
 class ScopeKind(StrEnum):
     """Which links a crawl follows, measured from its seeds."""
 
@@ -129,6 +137,11 @@ class Crawl:
     per_domain: int | None = None
     user_agent: str | None = None
     refresh: str = "off"
+    """The rule of `crawler.core.refresh_rule`, as text."""
+    sitemaps: bool = True
+    """Whether sitemaps and feeds are read."""
+    keep_versions: int = 0
+    """How many earlier bodies of a page are kept."""
     parser: str | None = None
     """The HTML parser, instead of the setting PARSER."""
     attendant: str | None = None
@@ -167,9 +180,11 @@ class Page:
     links: tuple[str, ...] = ()
     """Canonical, unique, in document order, without those marked nofollow; at most 5,000."""
     text_digest: bytes | None = None
-    """128-bit BLAKE2b of the visible text (white space folded), None for what has none."""
+    """128-bit BLAKE2b of the visible text (without white space, each time folded to one sign), None for what has none."""
     gist: int | None = None
     """What it says, but for digits and its own address (`crawler.core.gist`); None: nothing."""
+    feeds: tuple[str, ...] = ()
+    """Of RSS and Atom, that the page names as its alternates: canonical, unique, at most 10; none if it says nofollow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +201,39 @@ class FoundLink:
     seed: bool = False
     found_domain_id: int | None = None
     found_hash: bytes | None = None
+    kind: UrlKind = UrlKind.PAGE
+    priority: float | None = None
+    """0..1, as a sitemap says."""
+    lastmod: "datetime | None" = None
+    """When it changed last, as a sitemap says."""
+    changefreq: float | None = None
+    """Seconds between its changes, as a sitemap says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What is known of a URL from before a visit. All None: nothing was kept of it."""
+
+    fetched_at: "datetime | None" = None
+    """When what was kept was last seen so."""
+    etag: str | None = None
+    last_modified: str | None = None
+    """Both as sent, for conditional requests."""
+    digest: bytes | None = None
+    text_digest: bytes | None = None
+    period: float | None = None
+    """Seconds between its changes, as estimated so far."""
+    lastmod: "datetime | None" = None
+    changefreq: float | None = None
+    """Both as in `FoundLink`."""
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether a sitemap says that the page has changed since it was fetched."""
+        return self.lastmod is not None and self.fetched_at is not None and self.lastmod > self.fetched_at
+
+
+UNKNOWN: Final = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +248,12 @@ class Settlement:
     """Failures in a row, this one included; 0 after a success."""
     outcome: Outcome
     detail: str = ""
+    revisit: float | None = None
+    """The interval that was decided, in seconds; None: none was."""
+    period: float | None = None
+    """Seconds between its changes, as now estimated; None: this visit says nothing of it."""
+    due_at: "datetime | None" = None
+    """The time on the clock that `due_in` stands for, where the rule has one; None: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +281,26 @@ class Visit:
     compressed: bytes | None = None
     """The body, zstd."""
     links: tuple[FoundLink, ...] = field(default=())
+    kind: UrlKind = UrlKind.PAGE
+    past: Past = UNKNOWN
+    changed: bool | None = None
+    """Whether it says something else than before; None: nothing was known of it, or nothing came."""
+    sitemap: "SitemapRead | None" = None
+    """What was read, of a sitemap."""
+
+
+@dataclass(frozen=True, slots=True)
+class SitemapRead:
+    """What is kept of a visit to a sitemap."""
+
+    form: str
+    """``urlset``, ``index``, ``rss``, ``atom`` or ``text``."""
+    urls: int
+    """That it names."""
+    taken: int
+    """Of these, those that it may name and that are in scope."""
+    detail: str = ""
+    """Why not all of it could be read."""
 
 
 @dataclass(frozen=True, slots=True)

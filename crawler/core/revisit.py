@@ -1,14 +1,16 @@
-"""Sooner to what changes, later to what does not (design, section 9).
+"""Sooner to what changes, later to what does not (design, section 9; why it is not to the letter: docs/why.md, "Revisiting").
 
-    first visit ──► 7 d ──unchanged x 1.5, changed x 0.5──► within 1 h to 90 d
+    first visit ──► 7 d ──► how often does it change? (unchanged up to x 1.5, changed down to x 0.5, for each period)
+                                └──► the interval for that, within 1 h to 90 d
 
-1. What we saw decides: after a change the interval is halved, whatever anybody says.
-2. What a site says shapes: where it begins (1 d to 28 d), and how fast the interval grows (x 1.25 to x 2).
+1. What we saw decides: after the first visit, no word of a site enters the estimate of the time between changes.
+2. What a site says shapes: where it begins (1 d to 28 d), and by up to 1.5 in either direction, each interval.
    So a page that does not change is visited ever later, however often its site calls it new.
 3. A short max-age is the caution of a server and no news; a long one is a promise, and is believed as any other hint.
 4. A sitemap that says a page has changed brings its visit forward by as much as such words have proved true before.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,19 +26,23 @@ START: Final = 7 * DAY
 SOONEST: Final = HOUR
 LATEST: Final = 90 * DAY
 UNCHANGED: Final = 1.5
+"""By what the estimated period grows when a page has not changed for as long as that period."""
 CHANGED: Final = 0.5
+"""By what it shrinks when a page has changed at once; the later the change is seen, the less it says."""
+ASSUMED: Final = 2.0
+"""Periods are assumed to be so many first intervals, until something is seen: 14 d."""
+
+PRICE: Final = DAY
+"""What a visit costs, as the interval of a page that changes about once in `PRICE`."""
+SELDOM: Final = 0.1
+"""No interval is a smaller share of the period: visits to what hardly ever changes save little age."""
+PERIODS: Final = (SOONEST, LATEST / SELDOM)
+"""Seconds: beyond these another period would not be another interval, or nearly."""
 
 HINTED_START: Final = (DAY, 28 * DAY)
 """Seconds: a hint may choose the first interval within these."""
-HINTED_GROWTH: Final = (1.25, 2.0)
-"""A hint may make an unchanged page's interval grow as slowly, or as fast.
-
-Where a page changes at random, these bounds meet where it is visited 1.65 times as often as without a hint, or 1.5
-times more rarely; a factor that a hint could bring down to 1 would have no such bound.
-"""
-
-SETTLES: Final = 0.46
-"""Where x 1.5 and x 0.5 balance, as a share of the average time between changes: that is what a changefreq suggests."""
+HINTED: Final = 1.5
+"""By what a hint may shorten or lengthen each later interval, so that a lie has its price at once and not by and by."""
 
 CHANGEFREQ: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -65,34 +71,69 @@ class Sight:
 
     changed: bool | None = None
     """Whether its content is another than at the visit before; None: there was none."""
-    revisit: float | None = None
-    """The interval decided at the visit before; None: none was."""
+    elapsed: float | None = None
+    """How long ago that visit was; None: nobody knows."""
+    period: float | None = None
+    """The time between its changes, as estimated so far (`learned`); None: it was not."""
     max_age: float | None = None
     """For how long the site promised that it stays (`max_age`)."""
     changefreq: float | None = None
     """How often it changes, as a sitemap says (`changefreq`)."""
 
+    @property
+    def is_first(self) -> bool:
+        """Whether there is nothing to learn from."""
+        return self.changed is None or self.period is None
+
 
 def adaptive(sight: Sight) -> float:
     """Seconds until the next visit, within `SOONEST` and `LATEST`."""
-    hint = _hint(sight)
-    if sight.changed is None or sight.revisit is None:
-        return START if hint is None else _within(hint, *HINTED_START)
-    before = _within(sight.revisit, SOONEST, LATEST)
+    plain = START if sight.is_first else allotted(learned(sight))
+    if (hint := _hint(sight, plain)) is None:
+        return plain
+    bounds = HINTED_START if sight.is_first else (plain / HINTED, plain * HINTED)
+    return _within(_within(hint, *bounds), SOONEST, LATEST)
+
+
+def allotted(period: float) -> float:
+    """Seconds between visits to a page that changes every so many seconds, within `SOONEST` and `LATEST`.
+
+    For changes at random, one more visit saves the same age on all pages where the interval is the cube root of
+    1.5 price² period, if that is short against the period (from Cho and Garcia-Molina, 2000; the least age, and not
+    the most fresh pages, which gives up the fastest ones). Nothing is visited oftener than ten times in a period.
+    """
+    return _within(max(math.cbrt(1.5 * PRICE**2 * period), SELDOM * period), SOONEST, LATEST)
+
+
+def learned(sight: Sight) -> float:
+    """The time between a page's changes as estimated with this visit, in seconds, within `PERIODS`.
+
+    Online expectation-maximisation of a Poisson process: a change that is seen after r periods stands for
+    r / (1 - exp(-r)) changes. What was known before weighs as much as one change, or as two periods without any:
+    x 1.5 when a whole period was quiet, x 0.5 when a page has changed at once. Visits need not be regular.
+    """
+    if sight.period is None:
+        first = _hint(sight, START)
+        return ASSUMED * (START if first is None else _within(first, *HINTED_START))
+    before = _within(sight.period, *PERIODS)
+    if sight.changed is None or sight.elapsed is None:
+        return before
+    ratio = max(sight.elapsed, 0.0) / before
     if sight.changed:
-        return max(before * CHANGED, SOONEST)
-    slow, fast = HINTED_GROWTH
-    plain = before * UNCHANGED
-    return min(plain if hint is None else _within(hint, before * slow, before * fast), LATEST)
+        changes = ratio / -math.expm1(-ratio) if ratio > 0 else 1.0
+        known = CHANGED / (1 - CHANGED)
+        after = before * (known + ratio) / (known + changes)
+    else:
+        after = before * (1 + (UNCHANGED - 1) * ratio)
+    return _within(after, *PERIODS)
 
 
-def _hint(sight: Sight) -> float | None:
-    """The interval that a site's words suggest; None: they suggest nothing."""
+def _hint(sight: Sight, plain: float) -> float | None:
+    """The interval that a site's words suggest instead of the plain one; None: they suggest nothing."""
     if sight.changefreq is not None:
         # News that a cache on the way keeps from us is no news.
-        return max(SETTLES * sight.changefreq, sight.max_age or 0.0)
-    own = START if sight.revisit is None else sight.revisit * UNCHANGED
-    return sight.max_age if sight.max_age is not None and sight.max_age > own else None
+        return max(allotted(sight.changefreq), sight.max_age or 0.0)
+    return sight.max_age if sight.max_age is not None and sight.max_age > plain else None
 
 
 def changefreq(word: str) -> float | None:

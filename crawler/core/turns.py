@@ -29,6 +29,8 @@ class TurnUrl(msgspec.Struct, array_like=True, frozen=True, gc=False):
     seed: bool
     outcome: str | None
     """Of the visit before, None for the first."""
+    kind: str = "page"
+    """As `crawler.core.model.UrlKind`. Behind all others: a worker from before this field leaves it out of account."""
 
 
 class Turn(msgspec.Struct, array_like=True, frozen=True):

@@ -35,9 +35,12 @@ insert into messages (queue, body, consumer)
   select 'crawl.turns', 'x', case when n % 2 = 0 then 1 end from generate_series(1, 2000) n;
 """
 WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
-    "dispatch turn_urls close_over_budget bury_urls give_back next_due accept claim renew record_bodies record_links record_settle"
+    "dispatch turn_urls urls_past record_unchanged record_versions record_sitemaps record_sitemaps_unchanged record_promises"
+    " announced_so_far sitemaps_above origins_vouching announced_known announce_again close_over_budget bury_urls give_back"
+    " next_due accept claim renew record_bodies record_links record_settle"
     " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
     " robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
+    " erase_version_digests erase_versions erase_sitemaps"
 ).split()
 OTHERS: Final = (
     "rearm_seeds", "record_links", "touch", "seeds_stored", "seeds_failed", "rearm_domains", "erase_domains",
@@ -128,7 +131,12 @@ async def test_plain_plans(plain: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "args"), [("crawl_busy", (2, "5 minutes")), ("crawl_busy", (2, "0 s")), ("finish", (2,))]
+    ("name", "args"),
+    [
+        ("crawl_busy", (2, "5 minutes", "-infinity")),
+        ("crawl_busy", (2, "0 s", "2200-01-01")),
+        ("finish", (2,)),
+    ],
 )
 async def test_questions_are_cheap(plain: Any, name: str, args: tuple[object, ...]) -> None:
     """What `crawl run` asks time and again looks at few rows, also when nothing is open and the statistics are old."""

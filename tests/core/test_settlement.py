@@ -67,18 +67,21 @@ def test_failure(case: tuple[dict[str, Any], Settlement]) -> None:
     known, settlement = case
     row = patience(settlement.outcome, known["status"])
     again = row is not None and settlement.attempts < row.tries
+    by_rule = known["revisit"] is not None and settlement.outcome is not Outcome.GONE
 
     assert settlement.attempts == known["attempts"] + 1
-    assert (settlement.due_in is not None) == again
+    assert (settlement.due_in is not None) == (again or by_rule)
     assert settlement.open == (again and settlement.outcome is not Outcome.GONE)
+    assert again or not by_rule or settlement.due_in == max(known["revisit"], known["domain_wait"])
 
 
 @given(settlements(FAILED))
 def test_patience_ends(case: tuple[dict[str, Any], Settlement]) -> None:
-    """However it fails, a URL that fails for ever is given up after ten tries."""
-    _, settlement = case
+    """However it fails, a URL that fails for ever is given up after ten tries, but for what the crawl's rule says."""
+    known, settlement = case
+    by_rule = known["revisit"] is not None and settlement.outcome is not Outcome.GONE
 
-    assert settlement.attempts < 10 or (settlement.due_in is None and not settlement.open)
+    assert settlement.attempts < 10 or ((settlement.due_in is None or by_rule) and not settlement.open)
 
 
 @given(settlements(REFUSED))

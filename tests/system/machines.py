@@ -269,7 +269,7 @@ class Machines:
         """Make a crawl of whatever is found from these URLs, or add them to it."""
         file = self.folder / "seeds"
         file.write_text("".join(f"{url}\n" for url in urls))
-        await self.command("seed", name, "--file", str(file), "--scope", "any", *options)
+        await self.command("seed", name, "--file", str(file), "--scope", "any", "--no-sitemaps", *options)
         self.crawls[name] = await self.database.ask("select crawl_id from crawls where name = $1", name)
 
     async def pages(self, name: str) -> int:

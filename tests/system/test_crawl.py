@@ -104,7 +104,7 @@ def test_killed_and_run_again(program: Program, web: Web) -> None:
     here = on(program, web, WORK_LEASE="4s", QUEUE_LEASE="5s", TURN_SECONDS="1s", TOTAL_TIMEOUT="3s",
               FIRST_BYTE_TIMEOUT="2s", READ_TIMEOUT="2s", CONNECT_TIMEOUT="2s", TLS_TIMEOUT="2s", DNS_TIMEOUT="2s")  # fmt: skip
     seeds = [web.url(host) for host in web.sites]
-    first = here.start("run", *seeds, "--delay", "0.1", "--processes", "2")
+    first = here.start("run", "--no-sitemaps", *seeds, "--delay", "0.1", "--processes", "2")
     deadline = time.monotonic() + 30
     while len(web.log) < 30 and time.monotonic() < deadline:
         time.sleep(0.01)  # the log is all there is to wait for
@@ -123,7 +123,7 @@ def test_ctrl_c_loses_nothing(program: Program, web: Web) -> None:
     """Ctrl-C ends a run within seconds, with status 130; the same command goes on, and no page is fetched twice."""
     here = on(program, web)
     seeds = [web.url(host) for host in web.sites]
-    first = here.start("run", *seeds, "--delay", "0.1")
+    first = here.start("run", "--no-sitemaps", *seeds, "--delay", "0.1")
     deadline = time.monotonic() + 30
     while len(web.log) < 20 and time.monotonic() < deadline:
         time.sleep(0.01)  # as above
@@ -142,7 +142,7 @@ def test_two_crawls_at_once(program: Program, web: Web) -> None:
     """Two commands on one data folder crawl the same domains at once: each has all pages, and no domain is hurried."""
     here = on(program, web)
     seeds = [web.url(host) for host in web.sites]
-    other = here.start("run", *seeds, "--delay", "0.1", "--name", "other")
+    other = here.start("run", "--no-sitemaps", *seeds, "--delay", "0.1", "--name", "other")
     one = here.crawl(*seeds, "--delay", "0.1", "--name", "one")
     out, err = other.communicate(timeout=60)
 
@@ -291,7 +291,7 @@ def test_the_second_ctrl_c_cuts_open_requests(program: Program) -> None:
     site: Site = {"/": page("start", "/slow"), "/slow": slowly}
     with serving({"slow.test": site}) as web:
         here = on(program, web)
-        first = here.start("run", web.url("slow.test"), "--delay", "0")
+        first = here.start("run", "--no-sitemaps", web.url("slow.test"), "--delay", "0")
         asked.wait(30)
         os.kill(first.pid, signal.SIGINT)
         told = first.stderr.readline() if first.stderr else ""
@@ -311,11 +311,11 @@ def test_nobody_elses_run_goes_on_with_a_crawl(program: Program, web: Web) -> No
     """A crawl whose run was interrupted, or killed, waits for its own next run: a run of another crawl leaves it alone."""
     here = on(program, web)
     left, other, killed_, last = list(web.sites)[:4]
-    first = here.start("run", web.url(left))
+    first = here.start("run", "--no-sitemaps", web.url(left))
     wait_for(web, 2)
     os.kill(first.pid, signal.SIGINT)
     first.communicate(timeout=20)
-    second = here.start("run", web.url(killed_))
+    second = here.start("run", "--no-sitemaps", web.url(killed_))
     wait_for(web, len(web.log) + 2)
     kill(second)
     before = {host: len(web.asked(host)) for host in (left, killed_)}

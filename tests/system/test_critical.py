@@ -176,6 +176,7 @@ def crawled(
             "run",
             "--json",
             "--quiet",
+            "--no-sitemaps",
             "--data",
             str(folder / "data"),
             *(web.url(host) for host in sites),

@@ -70,20 +70,29 @@ async def test_lost_again_and_again(
     assert stored == pages
 
 
-async def test_budget_of_four_workers(dsn: str, tmp_path: Path, carrier: tuple[str, str] | None) -> None:
-    """Four workers, one of which is killed, store exactly as many pages as --max-pages says, and never more."""
+@pytest.mark.parametrize("rule", ["off", "adaptive"])
+async def test_budget_of_four_workers(
+    dsn: str, tmp_path: Path, carrier: tuple[str, str] | None, rule: str
+) -> None:
+    """Four workers, one of which is killed, store exactly as many pages as --max-pages says, and never more.
+
+    Then the crawl is finished; one with a refresh rule is not, but has no other page to visit.
+    """
     sites, most = wide_web(60, 20), 400
     with serving(sites) as web:
         async with machines(web, dsn, tmp_path, carrier) as hall:
             workers = [hall.start() for _ in range(4)]
             await hall.here(*workers)
-            await hall.seed("all", [web.url("site0.test")], "--max-pages", str(most))
+            await hall.seed("all", [web.url("site0.test")], "--max-pages", str(most), "--refresh", rule)
             seen = []
 
             async def is_finished() -> bool:
                 seen.append(await hall.pages("all"))
                 state = "select state from crawls where crawl_id = $1"
-                return bool(await hall.database.ask(state, hall.crawls["all"]) == "finished")
+                waiting = "select count(*) from urls where crawl_id = $1 and open and due_at is not null"
+                if rule == "off":
+                    return bool(await hall.database.ask(state, hall.crawls["all"]) == "finished")
+                return bool(await hall.database.ask(waiting, hall.crawls["all"]) == 0)
 
             await hall.until_pages("all", 100, "before the death")
             await hall.kill(workers[0])

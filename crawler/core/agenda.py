@@ -1,0 +1,103 @@
+"""What a turn has still to visit, and in which order.
+
+    turn ──► in line ──take──► in a slot's hands ──done──►
+    hasten ──► wished ──take──► before all that is in line; what a slot holds and has not asked for yet gives way
+
+1. What somebody waits for (due at the epoch) comes before everything else.
+2. A URL that is hastened replaces what the turn has of it: it is asked for once, in its new form.
+3. A wish that is heard of again while it is being fulfilled is no new wish.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable
+from math import inf
+from typing import Final
+
+from crawler.core.turns import TurnUrl
+
+WISHED: Final = 0
+"""The `TurnUrl.due_at` of what somebody waits for: the epoch, so that it is the first of its domain."""
+SETTLING: Final = 2.0
+"""Seconds after a visit in which a wish may be heard of that it has fulfilled: it is not on disk yet."""
+
+
+def is_wished(url: TurnUrl) -> bool:
+    """Whether somebody waits for it."""
+    return url.due_at == WISHED
+
+
+class Agenda:
+    """The URLs of one turn that are still to be visited. Times are seconds of any one monotonic clock."""
+
+    def __init__(self, urls: Iterable[TurnUrl]) -> None:
+        self._line: deque[TurnUrl] = deque()
+        self._wished: deque[TurnUrl] = deque()
+        for url in urls:
+            (self._wished if is_wished(url) else self._line).append(url)
+        self._begun: dict[tuple[int, bytes], float] = {}
+        self._replaced: set[tuple[int, bytes]] = set()
+
+    def __len__(self) -> int:
+        return len(self._wished) + len(self._line)
+
+    def __repr__(self) -> str:
+        return f"<Agenda of {len(self._wished)} wished, {len(self._line)} in line>"
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is wished that no slot has taken yet."""
+        return bool(self._wished)
+
+    @property
+    def hurries(self) -> bool:
+        """Whether somebody waits for something of the turn, which may be in a slot's hands."""
+        return self.waits or inf in self._begun.values()
+
+    def clear(self) -> None:
+        """Nothing more is visited in this turn."""
+        self._line.clear()
+        self._wished.clear()
+
+    def take(self) -> TurnUrl | None:
+        """The next one; None: there is none."""
+        if self._wished:
+            url = self._wished.popleft()
+            self._begun[_key(url)] = inf
+            return url
+        while self._line:
+            url = self._line.popleft()
+            if _key(url) not in self._replaced:
+                return url
+        return None
+
+    def gives_way(self, url: TurnUrl) -> bool:
+        """Whether a slot that was to ask for *url* now shall take another one: then it is back in line, or was replaced."""
+        if is_wished(url):
+            return False
+        if _key(url) in self._replaced:
+            return True
+        if self._wished:
+            self._line.appendleft(url)
+            return True
+        return False
+
+    def done(self, url: TurnUrl, now: float) -> None:
+        """A slot has nothing more to do with it."""
+        if is_wished(url):
+            self._begun[_key(url)] = now
+
+    def hasten(self, urls: Collection[TurnUrl], now: float) -> int:
+        """Somebody waits for these: how many of them the turn did not know to be wished."""
+        known = set(map(_key, self._wished))
+        new = [
+            url
+            for url in urls
+            if _key(url) not in known and self._begun.get(_key(url), -inf) < now - SETTLING
+        ]
+        self._wished.extend(new)
+        self._replaced.update(map(_key, new))
+        return len(new)
+
+
+def _key(url: TurnUrl) -> tuple[int, bytes]:
+    return url.crawl_id, url.url_hash
