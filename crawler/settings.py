@@ -144,6 +144,11 @@ class Settings:
         size(1 << 20),
         "Memory of all processes of a command, above which new turns wait; none: 80 % of what there is.",
     )
+    fetches_kept: float = knob(
+        30 * 86400.0,
+        duration(),
+        "How long the record of each attempt is kept (`fetches`), in whole days; 0: for ever.",
+    )
     sentry_dsn: str | None = knob(
         None, SENTRY, "Where what is critical is told; none: to the log alone.", secret=True
     )

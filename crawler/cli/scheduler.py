@@ -1,6 +1,7 @@
 """`crawl scheduler`: the clock of many machines."""
 
 import asyncio
+from typing import Final
 
 import click
 import uvloop
@@ -16,6 +17,9 @@ from crawler.settings import Settings
 from crawler.telemetry import configure
 from scheduler.timetable import Timetable
 
+POOL: Final = 6
+"""Connections to the database: dispatch must not wait for three jobs that count or clean up."""
+
 
 @click.command("scheduler")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but warnings.")
@@ -25,7 +29,8 @@ def command(ctx: click.Context, /, *, quiet: bool, **_named: object) -> int:
     """Hand out what comes due by the clock, and keep the tables in shape, until told to stop.
 
     Workers hand out what they find themselves; a scheduler sees to what waits while they are busy or away: pauses that end, retries,
-    turns that were lost. Any number may run.
+    turns that were lost. Any number may run: one of them leads and does for all what is done once, such as dropping old records; when it
+    dies, another does within seconds. See `crawl schedule`.
 
     \b
     Example:
@@ -47,7 +52,7 @@ async def _run(settings: Settings, alerts: Alerts, *, quiet: bool) -> int:
 
     async with (
         opened(settings) as place,
-        await Database.open(place.dsn, size=3, lookups=True) as database,
+        await Database.open(place.dsn, size=POOL, lookups=True) as database,
         opened_queue(settings, database) as queue,
     ):
         await queue.depth()  # a wrong name is told now; later the broker may go away and come back
