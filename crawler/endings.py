@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK, SPENT
 from crawler.core.model import Outcome
+from crawler.core.refresh_rule import OFF
 from crawler.core.retry import patience
 from crawler.letters import BURIED
 from crawler.phrases import count, seen
@@ -80,6 +81,8 @@ def meaning(outcome: str | None, status: int | None, detail: str, kept: Any) -> 
         words = "the site failed to show it: a fault of its own, which may pass"
     elif kind is Outcome.SCOPE_REFUSED and detail.startswith((OVER_BUDGET, SHRUNK)):
         words = "it was not asked for: the domain has used up its pages in this crawl"
+    elif kind is Outcome.SCOPE_REFUSED and detail == SPENT:
+        words = "it was not asked for: the crawl has used up its pages"
     elif kind is Outcome.DECODE_ERROR and detail.startswith(BURIED):
         words = "every worker that visited it died: its turn lies with the dead letters, and `crawl dead retry` tries it again"
     elif kind is Outcome.REDIRECT and detail:
@@ -87,6 +90,15 @@ def meaning(outcome: str | None, status: int | None, detail: str, kept: Any) -> 
     if kind is Outcome.REDIRECT and kept is not None and kept["redirect_to"]:
         words = words.replace("elsewhere", f"to {seen(kept['redirect_to'])}", 1)
     return "; ".join([words, *likeness(kind, kept)])
+
+
+def sitemap_meaning(outcome: str | None, status: int | None, detail: str) -> str:
+    """As `meaning`, of a sitemap or a feed."""
+    if outcome == Outcome.OK:
+        return "it was read to its end"
+    if outcome == Outcome.NOT_MODIFIED:
+        return "it has not changed since it was read"
+    return meaning(outcome, status, detail, None)
 
 
 def likeness(outcome: Outcome, kept: Any) -> list[str]:
@@ -110,6 +122,31 @@ def patience_words(outcome: str, status: int | None, attempts: int) -> str:
     if attempts >= row.tries:
         return f"for it was tried {count(attempts, 'time')}, and given up"
     return f"try {attempts + 1} of {row.tries}"
+
+
+def final_words(row: Any, status: int | None, rule: str) -> str:
+    """Why a URL is not visited again: *row* is that of find_url, *rule* the crawl's refresh rule."""
+    outcome = row["outcome"]
+    if outcome == Outcome.ROBOTS_REFUSED:
+        return "unless the rules of robots.txt change"
+    if outcome == Outcome.SCOPE_REFUSED and (words := _unless(row["detail"])):
+        return words
+    if outcome in {Outcome.OK, Outcome.NOT_MODIFIED, Outcome.REDIRECT}:
+        why = "the crawl has no refresh rule" if rule == OFF else "its refresh rule names no further time"
+        return f"for it is {outcome} and {why}"
+    if not outcome:
+        return "for it was given up"
+    return patience_words(outcome, status, row["attempts"]) or f"for {outcome} is final"
+
+
+def _unless(detail: str) -> str:
+    """What would give back what a budget refused; empty where it was none."""
+    if detail.startswith(SHRUNK):
+        return "unless another --max-pages-per-domain is set: that gives the domain 1,000 pages more"
+    return {
+        OVER_BUDGET: "unless --max-pages-per-domain is raised",
+        SPENT: "unless --max-pages is raised",
+    }.get(detail, "")
 
 
 def budget_words(budget: Any, most: int | None) -> list[str]:

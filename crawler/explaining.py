@@ -1,6 +1,6 @@
 """Everything that decides about a URL, in sentences: what `crawl why` says.
 
-    URL ──► crawls, their scope ──► robots.txt ──► the domain and its pace ──► visits so far ──► the next one
+    URL ──► crawls, their scope ──► robots.txt ──► the domain and its pace ──► visits so far ──► refresh rule ──► the next one
 
 1. Only what is stored is told: nobody is asked anything.
 2. What would happen to a URL that was never seen is decided by the same code as for a link.
@@ -12,16 +12,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls
-from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.adapters.postgres import Database
-from crawler.core.model import Crawl, CrawlState, Outcome
+from crawler.announcing import UNREAD, reads_sitemaps
+from crawler.core.model import Crawl, CrawlState, UrlKind
 from crawler.core.politeness import Pace, pace
 from crawler.core.robots import product_token
 from crawler.core.robots_record import RobotsRecord, effective, needs_fetch
 from crawler.core.scope import UNIT, KeySet, Scope, candidate_keys, scope_key
 from crawler.core.urls import domain_id, domain_of, origin_of, path_of, url_hash
-from crawler.endings import budget_words, meaning, patience_words
+from crawler.endings import budget_words, final_words, meaning, patience_words, sitemap_meaning
 from crawler.phrases import at, count, relative, span
+from crawler.revisiting import how_next, last_change, ready_at, sitemap_read
 from crawler.settings import Settings
 
 MOST_SEEDS: Final = 1000
@@ -48,6 +49,7 @@ class Reasons:
     domain: Verdict
     visits: Verdict
     outcome: Verdict
+    refresh: Verdict
     next: Verdict
 
 
@@ -66,11 +68,19 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
     token = product_token(crawl.user_agent or settings.user_agent)
     fetches = await database.fetch("url_fetches", number, digest, crawl.crawl_id, MOST_VISITS)
     budget = await database.row("domain_budget", number, crawl.crawl_id)
-    kept = await database.row("page_likeness", number, crawl.crawl_id, digest)
+    is_sitemap = row is not None and row["kind"] == UrlKind.SITEMAP
+    kept = await database.row(
+        "sitemap_known" if is_sitemap else "page_likeness", number, crawl.crawl_id, digest
+    )
+    retiming = bool(await database.value("retiming", crawl.crawl_id))
     asked = row is not None and bool(fetches) and fetches[0]["outcome"] == row["outcome"]
     status = fetches[0]["status"] if asked else None
     standing = await database.row("find_domain", number)
-    scope = _scope(url, crawl, row, keys, [seed["url"] for seed in seeds])
+    scope = (
+        _sitemap_scope(crawl)
+        if is_sitemap
+        else _scope(url, crawl, row, keys, [seed["url"] for seed in seeds])
+    )
     robots = _robots(url, record, token, now)
     if domain in crawl.owned_domains:
         words = f"ignored: {domain} is the operator's own (--ignore-robots --i-own {domain})"
@@ -85,7 +95,8 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
             domain, standing, _pace(crawl, standing, settings, delay), crawl.max_pages_per_domain, budget
         ),
         _visits(row, fetches, now),
-        _outcome(row, status, kept),
+        _outcome(row, status, kept, now),
+        Verdict(*how_next(crawl.refresh, row, kept, budget, now, retiming=retiming)),
         _expected(crawl, scope, robots) if row is None else _next(crawl, row, status, now),
     )
 
@@ -94,7 +105,11 @@ def _known(row: Any, now: datetime) -> Verdict:
     if row is None:
         return Verdict("this crawl has never seen it, neither as a seed nor as a link", {"known": False})
     source = row["found_url"]
-    if row["seed"]:
+    if row["kind"] == UrlKind.SITEMAP:
+        words = "it is a sitemap or a feed, and no page: " + (
+            f"the index {source} names it" if row["depth"] else f"it was found with {source or 'robots.txt'}"
+        )
+    elif row["seed"]:
         words = "it is a seed: it was asked for by name"
         if source:
             words = f"it is what a seed, {source}, redirects to: it counts as a seed itself"
@@ -103,7 +118,7 @@ def _known(row: Any, now: datetime) -> Verdict:
         words = f"it was found as {by} {source or 'a page that is no longer known'}"
         words += f", {count(row['depth'], 'link')} from a seed"
     facts = {
-        "known": True, "seed": row["seed"], "found_on": source, "found_at": row["found_at"].isoformat(),
+        "known": True, "kind": row["kind"], "seed": row["seed"], "found_on": source, "found_at": row["found_at"].isoformat(),
         "depth": row["depth"], "hops": row["hops"],
     }  # fmt: skip
     return Verdict(f"{words} ({at(row['found_at'], now)})", facts)
@@ -129,6 +144,18 @@ def _scope(url: str, crawl: Crawl, row: Any, keys: Collection[int], seeds: Seque
         why = f"it lies below the folder of {near or 'a seed'}"
     narrowed = "".join(f", and --include {one}" for one in crawl.include)
     return Verdict(f"allowed by {rule}: {why}{narrowed}", facts)
+
+
+def _sitemap_scope(crawl: Crawl) -> Verdict:
+    refusal = None if reads_sitemaps(crawl) else UNREAD
+    words = "allowed: sitemaps are read, and what they name is followed if it is in scope"
+    facts = {
+        "allowed": refusal is None,
+        "rule": f"--scope {crawl.scope}",
+        "refusal": refusal,
+        "because_of": None,
+    }
+    return Verdict(words if refusal is None else f"refused: {refusal}", facts)
 
 
 def _robots(url: str, record: RobotsRecord | None, token: str, now: datetime) -> Verdict:
@@ -215,11 +242,11 @@ def _standing(row: Any) -> list[str]:
         words.append(f"nothing was answered in the last {count(row['failures'], 'turn')}")
     if row["holder"] == "queue":
         words.append("a turn of it is in the queue")
-    elif row["holder"] is not None and row["ready_at"] > now:
+    elif row["holder"] is not None and ready_at(row) > now:
         words.append(f"worker {row['holder']} is visiting it")
-    elif row["ready_at"] > now:
+    elif ready_at(row) > now:
         cause = f" ({row['waits_for']})" if row["waits_for"] else ""
-        words.append(f"it rests, and bears a visit {relative(row['ready_at'], now)}{cause}")
+        words.append(f"it rests, and bears a visit {relative(ready_at(row), now)}{cause}")
     return words
 
 
@@ -246,20 +273,24 @@ def _ending(outcome: str, status: int | None, detail: str) -> str:
     return outcome + (f" {status}" if status is not None else "") + (f" ({detail})" if detail else "")
 
 
-def _outcome(row: Any, status: int | None, kept: Any) -> Verdict:
-    """What its last outcome means."""
+def _outcome(row: Any, status: int | None, kept: Any, now: datetime) -> Verdict:
+    """What its last outcome means, and since when the page says what it says."""
     if row is None:
         return Verdict("none, for it was never visited", {"alike": 0})
-    words = meaning(row["outcome"], status, row["detail"], kept)
-    return Verdict(words, {"alike": 0 if kept is None else kept["alike"]})
+    if row["kind"] == UrlKind.SITEMAP:
+        words, facts = sitemap_read(kept, now)
+        return Verdict(f"{sitemap_meaning(row['outcome'], status, row['detail'])}; {words}", facts)
+    changes, facts = last_change(kept, now)
+    words = "; ".join([meaning(row["outcome"], status, row["detail"], kept), *changes])
+    return Verdict(words, {"alike": 0 if kept is None else kept["alike"], **facts})
 
 
 def _next(crawl: Crawl, row: Any, status: int | None, now: datetime) -> Verdict:
     """When the next visit of a known URL is, and what it hangs on."""
     due = row["due_at"]
     if due is None:
-        return Verdict(f"never, {_final(row, status)}", {"next_at": None})
-    ready = max(due, row["ready_at"])
+        return Verdict(f"never, {final_words(row, status, crawl.refresh)}", {"next_at": None})
+    ready = max(due, ready_at(row))
     facts = {"next_at": ready.isoformat() if row["blocked"] is None else None}
     if row["blocked"] is not None:
         return Verdict(f"not while the domain is blocked ({row['blocked']})", {"next_at": None})
@@ -273,30 +304,15 @@ def _next(crawl: Crawl, row: Any, status: int | None, now: datetime) -> Verdict:
         stopped = "whose run has ended" if crawl.is_left else f"which is {crawl.state}"
         words = f"not before the crawl, {stopped}, is {until}"
         return Verdict(f"{words}; then {_when(ready, now)}", {"next_at": None})
-    if row["holder"] is not None and row["ready_at"] > now:
+    if row["holder"] is not None and ready_at(row) > now:
         return Verdict("now: its domain is queued or being visited", {"next_at": now.isoformat()})
     tries = patience_words(row["outcome"], status, row["attempts"]) if row["outcome"] else ""
-    why = "the domain rests until then" if row["ready_at"] > due else ""
+    why = "the domain rests until then" if ready_at(row) > due else ""
     return Verdict(", ".join(filter(None, (_when(ready, now), ready > now and why, tries))), facts)
 
 
 def _when(ready: datetime, now: datetime) -> str:
     return "as soon as a worker is free" if ready <= now else at(ready, now)
-
-
-def _final(row: Any, status: int | None) -> str:
-    outcome = row["outcome"]
-    if outcome == Outcome.ROBOTS_REFUSED:
-        return "unless the rules of robots.txt change"
-    if outcome == Outcome.SCOPE_REFUSED and row["detail"] == OVER_BUDGET:
-        return "unless --max-pages-per-domain is raised"
-    if outcome == Outcome.SCOPE_REFUSED and row["detail"].startswith(SHRUNK):
-        return "unless another --max-pages-per-domain is set: that gives the domain 1,000 pages more"
-    if outcome in {Outcome.OK, Outcome.NOT_MODIFIED, Outcome.REDIRECT}:
-        return f"for it is {outcome} and the crawl has no refresh rule"
-    if not outcome:
-        return "for it was given up"
-    return patience_words(outcome, status, row["attempts"]) or f"for {outcome} is final"
 
 
 def _expected(crawl: Crawl, scope: Verdict, robots: Verdict) -> Verdict:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +67,9 @@ def page_object(row: Any, crawl: str, *, bodies: bool) -> dict[str, Any]:
     page = {
         "url": row["url"],
         "crawl": crawl,
-        "fetched_at": row["fetched_at"].isoformat(),
+        "first_at": _iso(row["first_at"]),
+        "fetched_at": _iso(row["fetched_at"]),
+        "changed_at": _iso(row["changed_at"]),
         "status": row["status"],
         "outcome": row["outcome"],
         "content_type": row["content_type"],
@@ -84,6 +87,10 @@ def page_object(row: Any, crawl: str, *, bodies: bool) -> dict[str, Any]:
     if bodies:
         page["body"] = None if body is None else text_of(body, row["charset"])
     return page
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def text_of(body: bytes, charset: str | None) -> str:

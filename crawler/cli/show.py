@@ -1,9 +1,10 @@
-"""`crawl show`: what is stored of a URL."""
+"""`crawl show`: what is stored of a URL, now and before."""
 
 import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,18 +12,21 @@ import click
 from crawler.adapters.crawls import Crawls
 from crawler.adapters.postgres import Database
 from crawler.adapters.zstd import unpack
+from crawler.cli.list import moment
 from crawler.cli.looking import (
     NothingYetError,
     crawl_named,
     print_facts,
     print_heading,
     print_json,
+    print_table,
     run,
     write,
 )
 from crawler.cli.options import database_options, settings_from
 from crawler.core.content import visible_text
 from crawler.core.errors import FaircrawlError, UsageError
+from crawler.core.model import UrlKind
 from crawler.core.urls import canonical_or_error, domain_id, domain_of, url_hash
 from crawler.exporting import page_object
 from crawler.opening import Opened, opened_to_look
@@ -38,36 +42,68 @@ from crawler.settings import Settings
 @click.option("--body", "part", flag_value="body", help="Write the body as it is stored, byte for byte.")
 @click.option("--text", "part", flag_value="text", help="Write the visible text.")
 @click.option("--headers", "part", flag_value="headers", help="Write the headers of the answer.")
+@click.option(
+    "--versions", "part", flag_value="versions", help="List what the page was before, the newest first."
+)
+@click.option(
+    "--version",
+    "number",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Show what it was N changes ago, as far as it was kept. [default: 0, as it is]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --body, the body as text is in it.")
 @database_options
 @click.pass_context
 def command(
-    ctx: click.Context, /, *, url: str, crawl: str | None, part: str | None, as_json: bool, **_named: object
+    ctx: click.Context,
+    /,
+    *,
+    url: str,
+    crawl: str | None,
+    part: str | None,
+    number: int,
+    as_json: bool,
+    **_named: object,
 ) -> int:
-    """Show what is stored of a URL: the last visit, its headers, its text, its body.
+    """Show what is stored of a URL: the last visit, its headers, its text, its body; and what it was before.
+
+    Earlier versions are kept by crawls that were told so: `crawl set NAME keep-versions=3`.
+    They are counted back from the page as it is, which has number 0; a page that says the same is no new version.
 
     \b
     Example:
       crawl show https://example.com/
       crawl show https://example.com/ --body > page.html
+      crawl show https://example.com/ --versions
+      crawl show https://example.com/ --version 1 --text
     """  # noqa: D301  # \b tells click to keep the lines
+    if part == "versions" and number:
+        raise click.UsageError("--versions lists them all, --version N shows one: give one of them")
     wanted = canonical_or_error(url)
-    return run(_show(settings_from(ctx).settings, wanted, crawl, part, as_json=as_json))
+    return run(_show(settings_from(ctx).settings, wanted, crawl, part, number, as_json=as_json))
 
 
-async def _show(settings: Settings, url: str, crawl: str | None, part: str | None, *, as_json: bool) -> None:
+async def _show(
+    settings: Settings, url: str, crawl: str | None, part: str | None, number: int, *, as_json: bool
+) -> None:
     async with opened_to_look(settings) as place:
         if place is None:
             raise NothingYetError
-        row = await _page(place, url, crawl)
+        page = await stored_page(place, url, crawl)
         now = await place.database.ask("select now()")
+        if part == "versions":
+            _list_versions(page, await earlier(place.database, page), now, as_json=as_json)
+            return
+        row = await version_of(place.database, page, number)
     body = None if row["data"] is None else unpack(row["data"])
     if as_json:
-        print_json(_as_dict(row, bodies=part == "body"))
+        print_json(_as_dict(row, number, bodies=part == "body"))
     elif part == "headers":
         click.echo("\n".join(_headers(row)))
     elif part is None:
-        _print(row, now, body)
+        _print(row, now, body, number)
     elif body is None:
         raise FaircrawlError(f"no body is kept of {url}: {_ending(row)}")
     elif part == "body":
@@ -77,8 +113,8 @@ async def _show(settings: Settings, url: str, crawl: str | None, part: str | Non
         write((shown_text(text) if sys.stdout.isatty() else text).encode("utf-8", "replace") + b"\n")
 
 
-async def _page(place: Opened, url: str, crawl: str | None) -> Any:
-    """The stored page. Raises UsageError if several crawls have one, FaircrawlError if none has."""
+async def stored_page(place: Opened, url: str, crawl: str | None) -> Any:
+    """The stored page: a row of show_page. Raises UsageError if several crawls have one, FaircrawlError if none has."""
     database, key = place.database, (domain_id(domain_of(url)), url_hash(url))
     if crawl is not None:
         await crawl_named(Crawls(database), crawl)
@@ -89,6 +125,35 @@ async def _page(place: Opened, url: str, crawl: str | None) -> Any:
     if rows:
         return rows[0]
     raise await _nothing(database, url, key, crawl, place.option)
+
+
+async def earlier(database: Database, page: Any) -> list[Any]:
+    """What is known of the page's earlier versions, the newest first: rows of page_versions."""
+    return await database.fetch("page_versions", page["domain_id"], page["crawl_id"], page["url_hash"])
+
+
+async def version_of(database: Database, page: Any, number: int) -> Any:
+    """The page as it was so many changes ago: a row as the page's own.
+
+    Raises:
+        UsageError: no such version is kept.
+    """
+    if not number:
+        return page
+    key = page["domain_id"], page["crawl_id"], page["url_hash"]
+    found = await database.row("show_version", *key, number)
+    if found is not None:
+        return found
+    kept = len(await earlier(database, page))
+    if not kept:
+        raise UsageError(f"no earlier version is kept of {page['url']}: {how_to_keep(page['crawl'])}")
+    numbers = "only version 1 is" if kept == 1 else f"only versions 1 to {kept} are"
+    raise UsageError(f"there is no version {number} of {page['url']}: {numbers} kept")
+
+
+def how_to_keep(crawl: str) -> str:
+    """What to do for versions to be kept from now on."""
+    return f"`crawl set {shlex.quote(crawl)} keep-versions=3` keeps three from now on"
 
 
 async def _nothing(
@@ -102,6 +167,10 @@ async def _nothing(
         return FaircrawlError(
             f"{url} is not known to {by}: `crawl why {shlex.quote(url)}{option}` tells what would happen"
         )
+    if known[0]["kind"] == UrlKind.SITEMAP:
+        return FaircrawlError(
+            f"{url} is a sitemap or a feed, of which no page is stored: `crawl why {shlex.quote(url)}{option}` tells what was read"
+        )
     reason = known[0]["outcome"] or "not visited yet"
     detail = f" ({shown(known[0]['detail'])})" if known[0]["detail"] else ""
     return FaircrawlError(
@@ -109,22 +178,52 @@ async def _nothing(
     )
 
 
-def _as_dict(row: Any, *, bodies: bool) -> dict[str, Any]:
+def _list_versions(page: Any, versions: Sequence[Any], now: datetime, *, as_json: bool) -> None:
+    rows = list(enumerate([page, *versions]))
+    if as_json:
+        print_json([version_facts(row, number) for number, row in rows])
+        return
+    print_heading(page["url"])
+    print_table(
+        (">version", "seen until", ">status", ">length", "SHA-256", "title"),
+        [
+            (
+                f"{number}",
+                moment(row["fetched_at"], now),
+                "" if row["status"] is None else f"{row['status']}",
+                "" if row["length"] is None else size(row["length"]),
+                "" if row["digest"] is None else row["digest"].hex()[:12],
+                row["title"] or "",
+            )
+            for number, row in rows
+        ],
+        indent="  ",
+    )
+    if not versions:
+        click.echo(f"  No earlier version is kept; {how_to_keep(page['crawl'])}.")
+
+
+def version_facts(row: Any, number: int) -> dict[str, Any]:
+    """A version for a program. *row*: of show_page, show_version or page_versions."""
+    return {
+        "version": number,
+        "seen_until": row["fetched_at"].isoformat(),
+        **{name: row[name] for name in ("status", "content_type", "charset", "title", "language", "length")},
+        **{name: None if row[name] is None else row[name].hex() for name in ("digest", "text_digest")},
+    }
+
+
+def _as_dict(row: Any, number: int, *, bodies: bool) -> dict[str, Any]:
     return page_object(row, row["crawl"], bodies=bodies) | {
+        "version": number,
         "detail": row["detail"],
         "address": None if row["address"] is None else str(row["address"]),
         "protocol": row["protocol"],
         "request_headers": json.loads(row["request_headers"]),
-        "first_at": _iso(row["first_at"]),
-        "changed_at": _iso(row["changed_at"]),
         "etag": row["etag"],
         "last_modified": row["last_modified"],
         "text_digest": None if row["text_digest"] is None else row["text_digest"].hex(),
     }
-
-
-def _iso(moment: Any) -> str | None:
-    return None if moment is None else str(moment.isoformat())
 
 
 def _headers(row: Any) -> list[str]:
@@ -140,14 +239,23 @@ def _ending(row: Mapping[str, Any]) -> str:
     return f"{row['outcome']}{status}{target}{detail}"
 
 
-def _print(row: Any, now: Any, body: bytes | None) -> None:
+def _changed(row: Any, now: datetime) -> str | None:
+    if row["changed_at"] is None:
+        return None
+    if row["changed_at"] == row["first_at"]:
+        return "not since it was first seen"
+    return at(row["changed_at"], now)
+
+
+def _print(row: Any, now: datetime, body: bytes | None, number: int) -> None:
     facts: list[tuple[str, str | None]] = [
         ("crawl", row["crawl"]),
         ("outcome", _ending(row)),
         ("title", row["title"]),
-        ("fetched", at(row["fetched_at"], now)),
+        ("version", str(number) if number else None),
         ("first seen", None if row["first_at"] is None else at(row["first_at"], now)),
-        ("changed", None if row["changed_at"] is None else at(row["changed_at"], now)),
+        ("seen until" if number else "last fetched", at(row["fetched_at"], now)),
+        ("last changed", _changed(row, now)),
         ("from", " by ".join(str(one) for one in (row["address"], row["protocol"]) if one)),
         ("type", " in ".join(one for one in (row["content_type"], row["charset"]) if one)),
         ("language", row["language"]),
