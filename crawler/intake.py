@@ -7,8 +7,9 @@
 1. Of several messages of one domain at most one is accepted: the one whose number was bumped, and only one copy of it.
 2. Who is accepted where an address has a limit was counted with everybody else there, whichever worker has them: so a domain that
    was never visited has its address looked up first (its visit would look it up anyway).
-3. Withdrawing gives all back that was not accepted.
-4. While there is no room (memory is short), nothing is accepted; what has waited here for long goes back, for others to take.
+3. What somebody waits for is accepted before all others.
+4. Withdrawing gives all back that was not accepted.
+5. While there is no room (memory is short), nothing is accepted; what has waited here for long goes back, for others to take.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ import structlog
 from crawler.adapters.frontier import Accepted, Frontier, Offer
 from crawler.alerts import Alerts, Trouble
 from crawler.core import turns
+from crawler.core.agenda import is_wished
 from crawler.core.crowds import CrowdLimits
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, MessageError
 from crawler.core.urls import host_of
@@ -53,6 +55,11 @@ class _Waiting:
 
 def _plenty() -> None:
     """Room for all."""
+
+
+def _is_urgent(turn: turns.Turn) -> bool:
+    """Whether somebody waits for it."""
+    return bool(turn.urls) and is_wished(turn.urls[0])
 
 
 class Intake:
@@ -124,6 +131,7 @@ class Intake:
                 await self._give_back_old()
                 await asyncio.sleep(LOOK)
                 continue
+            self._waiting.sort(key=lambda waits: not _is_urgent(waits[0].turn))
             most = len(self._waiting) if room is None else room
             batch, self._waiting = self._waiting[:most], self._waiting[most:]
             if not self._waiting:

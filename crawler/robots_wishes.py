@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from crawler.adapters.dns import Resolver
 from crawler.adapters.domains import Domains
-from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
-from crawler.asking import TIMEOUT, RobotsAsker
-from crawler.browsing import open_web
 from crawler.core.robots import product_token
 from crawler.core.robots_record import RobotsRecord, Standing, effective, rules_differ
 from crawler.core.urls import domain_id, path_of
-from crawler.presence import Presence
+from crawler.hands import own_hands
 from crawler.refreshing import RobotsRefresh
-from crawler.rules import RulesBook
 from crawler.settings import Settings
 
 LOOK: Final = 0.1
@@ -127,33 +122,17 @@ async def wishing(settings: Settings, database: Database, domain: str) -> AsyncI
     if settings.database_url is not None:
         yield Wishing(database, settings, domain, None)
         return
-    presence = Presence(database, slots=0, queue="postgres", same_machine=True)
-    await presence.sign_in()  # whoever is dead holds nothing from here on
-    try:
-        resolver = Resolver(
-            servers=settings.dns_servers, timeout=settings.dns_timeout, hosts_file=settings.hosts_file
-        )
-        web = open_web(settings, resolver)
-        frontier, rules = Frontier(database), RulesBook(database)
-        worker, delay = presence.worker_id, settings.delay
-        timeout = min(TIMEOUT, settings.total_timeout)
-        asker = RobotsAsker(web, frontier, rules, worker, delay, timeout=timeout)
-        hands = RobotsRefresh(
-            frontier,
-            rules,
-            asker,
-            worker,
+    async with own_hands(settings, database) as hands:
+        refresh = RobotsRefresh(
+            hands.frontier,
+            hands.rules,
+            hands.asker,
+            hands.worker_id,
             user_agent=settings.user_agent,
-            delay=delay,
+            delay=settings.delay,
             longest=settings.max_crawl_delay,
         )
-        try:
-            yield Wishing(database, settings, domain, hands)
-        finally:
-            await web.close()
-            await resolver.close()
-    finally:
-        await presence.sign_out()
+        yield Wishing(database, settings, domain, refresh)
 
 
 async def workers(database: Database) -> int:

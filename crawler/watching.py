@@ -1,7 +1,8 @@
 """What people change about a domain by hand while it is being visited, heard and heeded before its next request.
 
     crawl domain ... ──NOTIFY──► changed ──► what is set by hand now? ──► blocked: the turn ends; slower: its pause is longer
-    crawl refresh --robots ─────────┘         └─► robots.txt wished for ──► the turn asks before its next request; no turn: we claim it
+    crawl refresh --robots ─────────┤         ├─► robots.txt wished for ──► the turn asks before its next request; no turn: we claim it
+    crawl refresh URL ──────────────┘         └─► URLs wished for ──► the turn visits them before all others; no turn: others take it
 
 1. A turn whose acceptance crossed a notification on its way is looked at too.
 2. What was said while nobody listened is asked for when listening begins again.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from crawler.adapters.domains import Domains
+from crawler.adapters.urgent import Urgent
 from crawler.crawlbook import CrawlBook
 from crawler.refreshing import RobotsRefresh
 from crawler.rules import RulesBook
@@ -28,19 +30,21 @@ ALL: Final = None
 class DomainWatch:
     """Tells the turns at work what has changed about their domains."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - each is another part of the worker
         self,
         domains: Domains,
         visits: Callable[[], Collection[TurnVisit]],
         crawls: CrawlBook,
         rules: RulesBook,
         refresh: RobotsRefresh,
+        urgent: Urgent,
     ) -> None:
         self._domains = domains
         self._visits = visits
         self._crawls = crawls
         self._rules = rules
         self._refresh = refresh
+        self._urgent = urgent
         self._stale: set[int | None] = set()
         self._recent: dict[int | None, float] = {}
         self._something = asyncio.Event()
@@ -90,6 +94,11 @@ class DomainWatch:
             self._rules.wish(wish.domain_id, wish.origins)
             if wish.domain_id not in visited:
                 self._refresh.offer(wish)
+        urls = await self._urgent.wished(visited & (named | at_work))
+        # Turns begin and end while the crawls of these URLs are looked up.
+        for visit in list(self._visits()):
+            if visit.turn.domain_id in urls:
+                await visit.hasten(urls[visit.turn.domain_id])
 
     def _look(self, domain_id: int | None) -> None:
         self._stale.add(domain_id)

@@ -13,6 +13,7 @@ from crawler.adapters.crawls import Crawls
 from crawler.adapters.domains import Domains
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
+from crawler.adapters.urgent import Urgent
 from crawler.asking import RobotsAsker
 from crawler.core.robots_record import RobotsRecord
 from crawler.core.urls import domain_id
@@ -159,7 +160,8 @@ async def test_cut_off(hands: Hands) -> None:
 async def watching(hands: Hands) -> AsyncIterator[DomainWatch]:
     """A worker's watch over domains, at work."""
     crawls = CrawlBook(Crawls(hands.heart.database))
-    watch = DomainWatch(hands.domains, list, crawls, hands.rules, hands.refresh)
+    urgent = Urgent(hands.heart.database)
+    watch = DomainWatch(hands.domains, list, crawls, hands.rules, hands.refresh, urgent)
     keeping = [asyncio.create_task(work()) for work in (watch.keep, hands.refresh.keep)]
     try:
         yield watch

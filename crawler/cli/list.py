@@ -16,6 +16,7 @@ from crawler.core.headers import masked
 from crawler.core.model import LEFT
 from crawler.opening import opened_to_look
 from crawler.phrases import relative
+from crawler.revisiting import rule_words
 from crawler.settings import Settings
 
 
@@ -91,7 +92,7 @@ def print_crawls(rows: Sequence[Any]) -> None:
         click.echo(str(NothingYetError()))
         return
     print_table(
-        ("crawl", "state", ">pages", ">URLs", "scope", "begun", "finished"),
+        ("crawl", "state", ">pages", ">URLs", "scope", "refresh", "begun", "finished"),
         [
             (
                 row["name"],
@@ -99,6 +100,7 @@ def print_crawls(rows: Sequence[Any]) -> None:
                 f"{row['stored']:,}",
                 f"{row['urls']:,}",
                 row["scope"],
+                rule_words(row["refresh"]),
                 moment(row["created_at"], row["now"]),
                 moment(row["finished_at"], row["now"]) if row["finished_at"] else "",
             )

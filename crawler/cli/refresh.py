@@ -1,161 +1,74 @@
 """`crawl refresh`: ask now for what would be asked for later."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from crawler.adapters.domains import Domains
-from crawler.cli import FAILED
-from crawler.cli.domain import NotKnownError
-from crawler.cli.looking import print_facts, print_heading, print_json, run
-from crawler.cli.options import DURATION, database_options, reach_options, settings_from
-from crawler.core.errors import FaircrawlError
-from crawler.core.robots import DENY_ALL
-from crawler.core.robots_record import Standing
-from crawler.core.urls import domain_named
-from crawler.opening import Opened, opened_to_look
-from crawler.phrases import count, relative, seen, span
-from crawler.robots_wishes import MOST_URLS, Refreshed, all_asked, wishing, workers
-from crawler.settings import Settings
+from crawler.cli import Door
+from crawler.cli.looking import run
+from crawler.cli.options import DURATION, fetch_options, queue_options, settings_from
+from crawler.cli.refresh_all import refresh_all
+from crawler.cli.refresh_robots import refresh_robots
+from crawler.cli.refresh_urls import refresh_named
+from crawler.core.urls import canonical_or_error, domain_named
+from crawler.telemetry import configure
+from crawler.url_wishes import WAIT
 
-WAIT: Final = 60.0
-
-
-class NothingToAskError(FaircrawlError):
-    """There is no robots.txt that could be asked for."""
+WHAT = "URLs, --all NAME or --robots DOMAIN"
 
 
 @click.command("refresh")
+@click.argument("urls", nargs=-1, metavar="URL...")
+@click.option("--crawl", metavar="NAME", help="Which crawl's, if several know a URL.")
+@click.option("--all", "name", metavar="NAME", help="Make everything due that this crawl has visited.")
 @click.option(
     "--robots", "domain", metavar="DOMAIN", help="Ask for the robots.txt of each of its known hosts."
 )
-@click.option("--wait", type=DURATION, default=WAIT, help="Wait for the answer so long. [default: 60s]")
-@reach_options
+@click.option(
+    "--wait",
+    type=DURATION,
+    help="Wait for what comes of it so long. [default: 60s; with --all: not, or until all is done where nobody else works]",
+)
+@fetch_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@database_options
+@queue_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
-    """Ask for the robots.txt of a domain now, and show what has changed. A URL or a host names its domain.
+    """Visit URLs now, ahead of everything else, and show what has changed. With --all, visit all of a crawl again.
 
-    Crawls at work ask before their next request, and what the new rules disallow is not fetched any more. The domain's pause is kept.
-    On an embedded database with nobody at work, the command asks by itself, as --dns, --allow-net and --proxy say; else workers do.
-    Whoever does not wait (--wait 0) or waits in vain takes nothing back: it is asked for before the next page of the domain.
+    Never is a domain hurried: a URL comes after the pause of its domain, or after the request that is open there. One whose domain
+    wants to be left alone is not waited for, and visited first when it may be. Whoever does not wait (--wait 0), waits in vain, or is
+    interrupted takes nothing back.
+    On an embedded database with nobody at work, the command visits the URLs by itself, and nothing else; else workers do.
+
+    --all makes everything due that the crawl has visited, and leaves the rest to who works; on an embedded database with nobody at work
+    it then crawls, as `crawl run` does. The same command, or `crawl run`, goes on after an interruption.
+
+    --robots is for a robots.txt that has just changed: crawls at work ask before their next request, and what the new rules disallow is
+    not fetched any more. A URL or a host names its domain.
 
     \b
     Example:
+      crawl refresh https://example.com/news https://example.com/
+      crawl refresh --all example.com
       crawl refresh --robots example.com
     """  # noqa: D301  # \b tells click to keep the lines
-    if given["domain"] is None:
-        raise click.UsageError("name a domain, crawl refresh --robots example.com", ctx)
+    urls, name, domain = given["urls"], given["name"], given["domain"]
+    chosen = [bool(urls), name is not None, domain is not None]
+    if sum(chosen) > 1:
+        raise click.UsageError(f"{WHAT} exclude each other: name one of them", ctx)
+    if not any(chosen):
+        raise click.UsageError(f"name what to refresh, {WHAT}: crawl refresh https://example.com/", ctx)
+    if given["crawl"] is not None and not urls:
+        raise click.UsageError("--crawl says which crawl's URL is meant: name one", ctx)
+    door = ctx.find_object(Door)
+    configure(debug=door is not None and door.debug)
+    wait, as_json = given["wait"], given["as_json"]
+    waits = WAIT if wait is None else wait
+    if urls:
+        wanted = [canonical_or_error(url) for url in urls]
+        return run(refresh_named(settings_from(ctx).settings, wanted, given["crawl"], waits, as_json=as_json))
     settings = settings_from(ctx).settings
-    return run(_robots(settings, domain_named(given["domain"]), given["wait"], as_json=given["as_json"]))
-
-
-async def _robots(settings: Settings, name: str, wait: float, *, as_json: bool) -> int:
-    async with opened_to_look(settings) as place:
-        row = None if place is None else await Domains(place.database).row(name)
-        if place is None or row is None:
-            raise NotKnownError(f"nothing is known of {seen(name)}")
-        if row["blocked"] is not None:
-            why = f"it is blocked ({seen(row['blocked'])}): `crawl domain {name}{place.option} --unblock`"
-            raise NothingToAskError(f"{seen(name)} is not asked for anything, for {why}")
-        async with wishing(settings, place.database, name) as wish:
-            found = await wish.fulfilled(wait)
-        if not found:
-            raise NothingToAskError(
-                f"the robots.txt of {seen(name)} was never asked for: that is done before its first page"
-            )
-        missing = None if all_asked(found) else await _why_not(place, name, embedded=wish.hands is not None)
-    now = row["now"]
-    if as_json:
-        print_json(
-            {"domain": name, "done": missing is None, "why": missing, "origins": list(map(_as_dict, found))}
-        )
-    else:
-        print_heading(f"robots.txt of {seen(name)}")
-        for one in found:
-            print_facts(_facts(one, now))
-    if missing is not None:
-        late = f"it was not asked for within {span(wait)}" if wait else "it is still to be asked for"
-        click.echo(f"crawl: {late}: {missing}", err=True)
-    return 0 if missing is None or not wait else FAILED
-
-
-async def _why_not(place: Opened, name: str, *, embedded: bool) -> str:
-    """Why nobody has asked yet, and who will."""
-    at_work = await workers(place.database)
-    alone = embedded and not at_work
-    row = await Domains(place.database).row(name)
-    if row is None or row["blocked"] is not None:
-        return f"{seen(name)} was blocked meanwhile"
-    if not alone and not at_work:
-        return "no worker is at work: the next one asks before it visits the domain (`crawl worker`)"
-    if row["ready_at"] > row["now"] and row["holder"] is None:
-        because = f" ({seen(row['waits_for'])})" if row["waits_for"] else ""
-        return f"{seen(name)} rests, it is ready {relative(row['ready_at'], row['now'])}{because}"
-    if alone:
-        return "it has not answered yet; the next visit asks again"
-    return "the workers at work ask as soon as the domain's pause is over"
-
-
-def _facts(one: Refreshed, now: datetime) -> Sequence[tuple[str, str]]:
-    record = one.record
-    if not one.asked:
-        return [("origin", record.origin), ("answer", "none yet: see below"), ("rules", _told(one.before))]
-    asked = (
-        "" if record.fetched_at is None else f", {relative(record.fetched_at, max(now, record.fetched_at))}"
-    )
-    answer = f"robots.txt {record.detail or 'gave no answer'}{asked}"
-    if not one.changed:
-        return [("origin", record.origin), ("answer", answer), ("rules", f"as before: {_told(one.now)}")]
-    return [
-        ("origin", record.origin),
-        ("answer", answer),
-        ("before", _told(one.before)),
-        ("now", _told(one.now)),
-        ("URLs", _urls(one)),
-    ]
-
-
-def _urls(one: Refreshed) -> str:
-    first = "the first " if one.urls == MOST_URLS else ""
-    said = f"of {first}{count(one.urls, 'known URL')}, {one.newly_refused:,} became disallowed and {one.newly_allowed:,} allowed"
-    if one.armed:
-        said += (
-            f"; {one.armed:,} that robots.txt had refused {'is' if one.armed == 1 else 'are'} looked at again"
-        )
-    return said
-
-
-def _told(standing: Standing) -> str:
-    """The rules in a sentence."""
-    rules = standing.rules
-    if rules is DENY_ALL:
-        return f"everything is disallowed: {standing.reason}"
-    if rules.digest == DENY_ALL.digest:
-        said = "everything is disallowed"
-    elif len(rules):
-        said = f"{count(len(rules), 'pattern')}, the front page is {'allowed' if rules.allows('/') else 'disallowed'}"
-    else:
-        said = "everything is allowed"
-    pace = f", {span(rules.crawl_delay)} between requests" if rules.crawl_delay else ""
-    return f"{said}{pace} ({standing.reason})"
-
-
-def _as_dict(one: Refreshed) -> dict[str, Any]:
-    return {
-        "origin": one.record.origin,
-        "asked": one.asked,
-        "status": one.record.status,
-        "detail": one.record.detail,
-        "changed": one.changed,
-        "before": _told(one.before),
-        "now": _told(one.now),
-        "crawl_delay": one.now.rules.crawl_delay,
-        "urls": one.urls,
-        "newly_refused": one.newly_refused,
-        "newly_allowed": one.newly_allowed,
-        "armed": one.armed,
-    }
+    if domain is not None:
+        return run(refresh_robots(settings, domain_named(domain), waits, as_json=as_json))
+    return refresh_all(settings, name, wait, as_json=as_json)

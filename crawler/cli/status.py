@@ -22,10 +22,12 @@ from crawler.cli.looking import (
     run,
 )
 from crawler.cli.machinery import Machinery, machinery
-from crawler.cli.options import queue_options, settings_from
+from crawler.cli.options import DURATION, queue_options, settings_from
+from crawler.cli.stale import show_stale
 from crawler.core.model import LEFT
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, relative, size, span
+from crawler.revisiting import rule_sentence
 from crawler.settings import Settings
 from crawler.wishes import shown
 
@@ -38,6 +40,7 @@ APART: Final = {
     "types": "also stored",
     "header": "headers",
     "i-own": "no robots of",
+    "refresh": "refresh",
 }
 """What is set of a crawl and has a line of its own."""
 
@@ -58,20 +61,55 @@ class Doing:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: an object, or without NAME a list of them."
 )
+@click.option(
+    "--stale",
+    type=DURATION,
+    metavar="DURATION",
+    help="The domains that were not visited for so long, such as 7d.",
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="With --stale: all of them, and not only the first 20."
+)
 @queue_options
 @click.pass_context
-def command(ctx: click.Context, /, *, name: str | None, as_json: bool, **_named: object) -> int:
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    name: str | None,
+    as_json: bool,
+    stale: float | None,
+    everything: bool,
+    **_named: object,
+) -> int:
     """Show how crawl NAME is doing; without a NAME every crawl in short, or the only one in full.
 
     With --database or --amqp also who works on them, and what waits on the queue.
+
+    With --stale the domains that were last visited longer ago than that, or never, though something of them
+    was due since then: the oldest first, with how many of their URLs are due, and why nobody comes.
+    With a NAME only those of which that crawl has URLs; a visit for any crawl counts. --json tells all of them.
 
     \b
     Example:
       crawl status
       crawl status example.com --json
+      crawl status --stale 7d
       crawl status --database postgresql://crawl@db/crawl --amqp amqp://crawl@broker/crawl
     """  # noqa: D301  # \b tells click to keep the lines
-    return run(_status(settings_from(ctx).settings, name, as_json=as_json))
+    if everything and stale is None:
+        raise click.UsageError("--all goes with --stale: crawl status --stale 7d --all")
+    settings = settings_from(ctx).settings
+    if stale is not None:
+        return run(_stale(settings, name, stale, everything=everything, as_json=as_json))
+    return run(_status(settings, name, as_json=as_json))
+
+
+async def _stale(
+    settings: Settings, name: str | None, seconds: float, *, everything: bool, as_json: bool
+) -> None:
+    async with opened_to_look(settings) as place:
+        await show_stale(place, name, seconds, everything=everything, as_json=as_json)
 
 
 async def _status(settings: Settings, name: str | None, *, as_json: bool) -> int:
@@ -158,6 +196,7 @@ def _print(doing: Doing, shared: Machinery, place: Opened) -> None:
                 ", ".join(f"{n:,} {outcome or 'not visited yet'}" for outcome, n in outcomes.items())
                 or "none",
             ),
+            ("refresh", rule_sentence(row["refresh"], row["now"])),
             *_apart(row),
             *shared.facts(),
             ("data", place.place),
@@ -243,4 +282,4 @@ def _limits(row: Any) -> str:
 
 def _apart(row: Any) -> list[tuple[str, str]]:
     told = shown(crawl_of(row))
-    return [(label, told[key]) for key, label in APART.items() if key in told]
+    return [(label, told[key]) for key, label in APART.items() if key in told and key != "refresh"]

@@ -41,7 +41,7 @@ def as_text(summary: Summary, place: str, option: str) -> str:
     if summary.requests:
         lines.append(
             f"  this run   {count(summary.pages, 'new page')}, {count(summary.requests, 'request')}, "
-            f"{size(summary.wire_bytes)} in {summary.seconds:.1f} s: {_rate(summary):.1f} pages/s"
+            f"{size(summary.wire_bytes)} in {summary.seconds:.1f} s: {_pace(summary)}"
         )
     lines.append(
         "  outcomes   "
@@ -90,6 +90,13 @@ def outcomes(totals: Any) -> dict[str, int]:
 
 def _rate(summary: Summary) -> float:
     return summary.pages / summary.seconds if summary.seconds else 0.0
+
+
+def _pace(summary: Summary) -> str:
+    """How fast it went; a run that only looked again has no new pages to count."""
+    if summary.pages or not summary.seconds:
+        return f"{_rate(summary):.1f} pages/s"
+    return f"{summary.requests / summary.seconds:.1f} requests/s"
 
 
 def _headline(summary: Summary) -> str:

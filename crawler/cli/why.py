@@ -24,7 +24,7 @@ from crawler.opening import opened_to_look
 from crawler.phrases import seen
 from crawler.settings import Settings
 
-PARTS = ("known", "scope", "robots", "domain", "visits", "outcome", "next")
+PARTS = ("known", "scope", "robots", "domain", "visits", "outcome", "refresh", "next")
 
 
 @click.command("why")
@@ -34,7 +34,7 @@ PARTS = ("known", "scope", "robots", "domain", "visits", "outcome", "next")
 @database_options
 @click.pass_context
 def command(ctx: click.Context, /, *, url: str, crawl: str | None, as_json: bool, **_named: object) -> int:
-    """Tell everything that decides about a URL: scope, robots.txt, its domain, its visits, the next one.
+    """Tell everything that decides about a URL: scope, robots.txt, its domain, its visits, the refresh rule, the next one.
 
     Every crawl that knows the URL is told; if none does, what each crawl would make of it.
     What is told is what is stored: nothing is asked of the site.

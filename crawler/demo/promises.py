@@ -89,7 +89,9 @@ class Witness:
         """The requests to a host for paths that begin so, in order; robots.txt and the usual places of sitemaps apart."""
         begin = beginnings or ("/",)
         log = (
-            one for one in self.log if one.host == host and one.path.startswith(begin) and one.path not in APART
+            one
+            for one in self.log
+            if one.host == host and one.path.startswith(begin) and one.path not in APART
         )
         return sorted(log, key=lambda one: one.began)
 

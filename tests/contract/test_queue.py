@@ -14,7 +14,7 @@ import pytest
 
 from crawler.adapters.postgres import Database
 from crawler.core.errors import MessageError
-from crawler.ports import DeadLetter
+from crawler.ports import DeadLetter, urgent_places
 from tests.contract.carriers import Broker, Client, Consumer, PostgresBroker, RabbitBroker
 from tests.making import until
 
@@ -95,6 +95,19 @@ async def test_prefetch(broker: Broker, client: Client) -> None:
 
             assert (one.got, two.got, last.body) == (3, 2, b"5")
             assert depth == [5, 3, 1, 0]
+
+
+async def test_urgent_places(broker: Broker, client: Client) -> None:
+    """A consumer whose hands are full is handed urgent messages all the same, a few of them; the others go to somebody else."""
+    await client.queue.publish([b"1", b"2", b"3"])
+    async with Consumer(await broker.client(), 2) as one:
+        await one.take(2)
+        await client.queue.publish([b"a", b"b", b"c"], urgent=True)
+        urgent = await one.take(urgent_places(2))
+        async with Consumer(await broker.client(), 1) as two:
+            other = await two.next()
+
+            assert (urgent, other.body, one.got) == ([b"a", b"b"], b"c", 4)
 
 
 @pytest.mark.parametrize("prefetch", [1, 10])

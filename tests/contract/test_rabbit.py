@@ -276,20 +276,22 @@ async def test_purged(amqp: Amqp, queue: RabbitQueue, channel: AbstractChannel) 
 
 
 async def test_urgent(queue: RabbitQueue) -> None:
-    """An urgent message does not wait on the broker behind a full prefetch, and is the next to be handed out."""
+    """Urgent messages do not wait behind a full prefetch, on the broker or here; what finds no place is the next to be handed out."""
     await queue.publish([b"1", b"2"])
     async with consuming(queue, 1) as consumer:
         first = await consumer.next()
-        await queue.publish([b"urgent"], urgent=True)
-        await until(waiting(queue, 1))
+        await queue.publish([b"a", b"b", b"c"], urgent=True)
+        urgent = [await consumer.next() for _ in range(2)]
+        await until(waiting(queue, 2))
         early = consumer.got
-        first.ack()
-        second = await consumer.next()
-        second.ack()
+        urgent[0].ack()
         third = await consumer.next()
+        for each in (first, urgent[1], third):
+            each.ack()
+        last = await consumer.next()
 
-    assert early == 1
-    assert [second.body, third.body] == [b"urgent", b"2"]
+    assert early == 3
+    assert [each.body for each in (*urgent, third, last)] == [b"a", b"b", b"c", b"2"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -343,8 +345,8 @@ async def test_keeps_what_it_has(queue: RabbitQueue, far: RabbitQueue, gate: Gat
         one, _ = await consumer.next(), await consumer.next()
         await gate.cut()
         await until(waiting(queue, 2))  # the broker has them again
-        await queue.publish([b"3", b"urgent"], urgent=True)
-        await until(waiting(queue, 0))  # and now they are all with the program again
+        await queue.publish([b"3"])
+        await until(waiting(queue, 1))  # and now the two are with the program again
         early = consumer.got
         one.ack()
         next_one = await consumer.next()

@@ -19,8 +19,8 @@ import pytest
 ROOT: Final = Path(__file__).parents[2]
 PLAIN: Final = {key: value for key, value in os.environ.items() if not key.startswith("CRAWL_")}
 KEYS: Final = [
-    "url", "crawl", "fetched_at", "status", "outcome", "content_type", "charset", "title", "language", "text",
-    "length", "digest", "depth", "redirect_to", "directives", "headers",
+    "url", "crawl", "first_at", "fetched_at", "changed_at", "status", "outcome", "content_type", "charset", "title",
+    "language", "text", "length", "digest", "depth", "redirect_to", "directives", "headers",
 ]  # fmt: skip
 UNITS: Final = "\u2028and\x85"
 """Line breaks to `str.splitlines`, though not to JSON."""
@@ -97,7 +97,7 @@ class Crawler:
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`crawl run` on this machine, without a pause."""
-        return self("run", *arguments, "--allow-net", "127.0.0.0/8", "--delay", "0")
+        return self("run", "--no-sitemaps", *arguments, "--allow-net", "127.0.0.0/8", "--delay", "0")
 
     def json(self, command: str, *arguments: str) -> Any:
         """What it says to a program."""
@@ -192,7 +192,7 @@ def test_an_unknown_crawl_is_answered_with_the_known_ones(crawl: Crawler) -> Non
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [(["list"], 0), (["status"], 0), (["status", "x"], 1), (["show", "http://a.example/"], 1),
-     (["why", "http://a.example/"], 1), (["export", "x"], 1)],
+     (["why", "http://a.example/"], 1), (["export", "x"], 1), (["diff", "http://a.example/"], 1), (["status", "--stale", "1d"], 0)],
 )  # fmt: skip
 def test_where_nothing_was_crawled_nothing_is_made(empty: Crawler, arguments: list[str], status: int) -> None:
     """A command that only looks says how to begin, and makes no database to say so."""
@@ -290,7 +290,7 @@ def test_why_tells_people_everything(crawl: Crawler) -> None:
     told = crawl("why", f"{crawl.site}gone").stdout
 
     assert [line.split()[0] for line in told.splitlines() if line.startswith("  ")] == [
-        "known", "scope", "robots", "domain", "visits", "outcome", "next"
+        "known", "scope", "robots", "domain", "visits", "outcome", "refresh", "next"
     ]  # fmt: skip
     assert "gone 404" in told
 
@@ -525,7 +525,7 @@ def test_an_unknown_setting_in_a_file_is_an_error(tmp_path: Path) -> None:
     assert "did you mean delay?" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "list", "show", "why", "export", "migrate", "check"])
+@pytest.mark.parametrize("command", ["status", "list", "show", "diff", "why", "export", "migrate", "check"])
 def test_every_command_has_an_example(empty: Crawler, command: str) -> None:
     """`--help` of every command shows how it is used, and needs no database."""
     done = subprocess.run(

@@ -72,7 +72,7 @@ def when(fact: Callable[[], object]) -> None:
 @contextmanager
 def running(program: Program, *arguments: str) -> Iterator["Popen[str]"]:
     """A `crawl run` that goes on meanwhile."""
-    process = program.start("run", "--quiet", *arguments)
+    process = program.start("run", "--quiet", "--no-sitemaps", *arguments)
     try:
         yield process
     finally:
@@ -170,11 +170,11 @@ def test_set(program: Program, web: Web) -> None:
     none = look(here, "set", "one.test", "max-pages=none")
 
     assert (stopped["state"], stopped["finished_why"], stopped["pages"]) == ("finished", "max_pages", 5)
-    assert told == {"crawl": "one.test", "state": "running", "max-pages": "10"}
+    assert told == {"crawl": "one.test", "state": "running", "max-pages": "10", "sitemaps": "false"}
     assert "there is no key 'max-page' (did you mean max-pages?)" in wrong
     assert "crawl run --name OTHER" in fixed
     assert 'max-bytes: "lots" is not a size' in unlike
-    assert none == {"crawl": "one.test", "state": "running"}
+    assert none == {"crawl": "one.test", "state": "running", "sitemaps": "false"}
 
 
 def test_domain(program: Program, web: Web) -> None:

@@ -191,6 +191,7 @@ def test_wrong_usage(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         }.items()
     }
 
+    what = "name what to refresh, URLs, --all NAME or --robots DOMAIN"
     assert lines == {
         "unknown": (1, "crawl: nothing is known of one.test\n"),
         "never": (
@@ -203,7 +204,7 @@ def test_wrong_usage(dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         ),
         "bare": (
             2,
-            "crawl refresh: name a domain, crawl refresh --robots example.com (see crawl refresh --help)\n",
+            f"crawl refresh: {what}: crawl refresh https://example.com/ (see crawl refresh --help)\n",
         ),
         "odd": (2, "crawl: 'no domain' is neither a domain nor a URL: write example.com\n"),
     }
