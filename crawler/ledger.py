@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,7 +19,7 @@ from crawler.core.model import (
     Visit,
 )
 from crawler.core.moments import moment
-from crawler.core.revisit import DAY, Sight, max_age
+from crawler.core.revisit import DAY, Sight, learned, max_age
 from crawler.core.sessions import sessions_in
 from crawler.core.settlement import settle
 from crawler.core.turns import Turn, TurnUrl
@@ -79,12 +79,15 @@ class Ledger:
                 links, detail = await self._redirect(item, known, redirect_url)
         if sitemaps:
             await self._announcer.named(item, sitemaps)
+        following = next_visit(known, item, past, answer, changed=changed)
         settlement = settle(
             outcome,
             status=answer.status,
             attempts=item.attempts,
             jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
-            revisit=next_visit(known, item, past, answer, changed=changed),
+            revisit=following.seconds,
+            period=following.period,
+            due_at=following.due_at,
             detail=detail,
             domain_wait=domain_wait,
         )
@@ -114,18 +117,20 @@ class Ledger:
             links, detail = await self._redirect(item, known, target)
         elif outcome is not Outcome.NOT_MODIFIED and past.digest is None:
             guessed, links = await self._none(item, known, answer)
-        revisit = next_visit(known, item, replace(past, changefreq=OFTEN), answer, changed=changed)
+        following = next_visit(known, item, replace(past, changefreq=OFTEN), answer, changed=changed)
         settlement = settle(
             outcome,
             status=answer.status,
             attempts=item.attempts,
             jitter=random.random(),  # noqa: S311 - as above
-            revisit=revisit,
+            revisit=following.seconds,
+            period=following.period,
+            due_at=following.due_at,
             detail=detail,
             domain_wait=domain_wait,
         )
         if guessed and settlement.open:
-            settlement = replace(settlement, open=False, due_in=revisit)
+            settlement = replace(settlement, open=False, due_in=following.seconds, due_at=following.due_at)
         await self._put(
             item,
             settlement,
@@ -259,19 +264,34 @@ def compared(seen: Read, past: Past) -> tuple[Outcome, str, bool | None]:
     return Outcome.OK, answer.detail, text is None or text != past.text_digest
 
 
+@dataclass(frozen=True, slots=True)
+class NextVisit:
+    """When the crawl's rule wants a URL again."""
+
+    seconds: float | None
+    """From now; None: never by the clock."""
+    due_at: datetime | None
+    """The time of a cron expression that is meant: it stays that time, however wrong our clock is."""
+    period: float
+    """Seconds between the page's changes, as now estimated: learned under every rule, so that `adaptive` begins with it."""
+
+
 def next_visit(
     known: KnownCrawl, item: TurnUrl, past: Past, answer: Answer, *, changed: bool | None
-) -> float | None:
-    """Seconds until the next visit by the crawl's rule; None: it has none. What is not well counts as unchanged."""
-    now = datetime.now(UTC)
+) -> NextVisit:
+    """The next visit by the crawl's rule. What is not well counts as unchanged."""
+    now, served = datetime.now(UTC), moment(item.due_at)
     well = answer.outcome in (Outcome.OK, Outcome.NOT_MODIFIED)
     sight = Sight(
         changed=changed if well else False,
-        revisit=past.revisit,
+        elapsed=None if past.fetched_at is None else (now - past.fetched_at).total_seconds(),
+        period=past.period,
         max_age=max_age(answer.headers, now),
         changefreq=past.changefreq,
     )
-    return known.rule.next_visit(sight, now, moment(item.due_at))
+    return NextVisit(
+        known.rule.next_visit(sight, now, served), known.rule.next_time(max(now, served)), learned(sight)
+    )
 
 
 def _to_itself(location: str) -> str:

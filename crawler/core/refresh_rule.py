@@ -92,6 +92,8 @@ class Rule:
     def next_visit(self, sight: Sight, now: datetime, due_at: datetime) -> float | None:
         """Seconds from now to the next visit, more than 0; None: never by the clock.
 
+        Where the rule is one of times, `next_time` after the later of now and due_at is the moment that is meant.
+
         Args:
             sight: what this visit saw; of a page that is not well: that it has not changed.
             now: an aware moment, by whatever clock.

@@ -1,5 +1,7 @@
 """What a crawl with a refresh rule does when its budgets are spent: it looks at what it has, and stores no more."""
 
+from typing import Any
+
 import pytest
 
 from crawler.adapters.postgres import Database
@@ -16,7 +18,7 @@ async def heart(database: Database) -> Frontiers:
 
 
 @pytest.mark.parametrize("limits", [{"max_pages": 1}, {"max_pages_per_domain": 1}])
-async def test_a_stored_page_that_fails_is_tried_again(heart: Frontiers, limits: dict[str, int]) -> None:
+async def test_a_stored_page_that_fails_is_tried_again(heart: Frontiers, limits: dict[str, Any]) -> None:
     """A stored page that fails while the budget is spent is tried again, and keeps what is stored; a new URL is refused."""
     crawl = await heart.crawl(A, refresh="1d", **limits)
     turn, urls = await heart.hold("a.example")
