@@ -74,7 +74,7 @@ bench-modes: $(FOR_DEV) ## what RabbitMQ costs a worker, compared with one machi
 bench-requests: $(FOR_DEV) ## how soon somebody who asks for a page gets it on a busy system (five minutes)
 	$(BIN)/python -m tests.bench.requests $(ARGS)
 
-bench-freshness: $(FOR_DEV) ## how fresh pages are kept, against a fixed interval with as many fetches (a quarter of an hour)
+bench-freshness: $(FOR_DEV) ## how fresh pages are kept, against a fixed interval with as many fetches (three minutes)
 	$(BIN)/python -m tests.bench.freshness $(ARGS)
 
 coverage: $(FOR_DEV) ## all tests, and which branches they miss

@@ -140,9 +140,9 @@ class Announcer:
             ]
             await asyncio.sleep(0)
             if len(waiting) >= AT_ONCE - SLICE:
-                taken += await self._put(item.crawl_id, waiting, forward)
+                taken += await self._put(known, domain, waiting, forward)
                 waiting = []
-        taken += await self._put(item.crawl_id, waiting, forward)
+        taken += await self._put(known, domain, waiting, forward)
         return taken, await self._below(known, item, found, [e.url for e in sitemap.sitemaps if may(e.url)])
 
     async def named(self, item: TurnUrl, links: Sequence[FoundLink]) -> None:
@@ -192,9 +192,12 @@ class Announcer:
             await asyncio.sleep(0)
         return tuple(below)
 
-    async def _put(self, crawl_id: int, links: list[FoundLink], forward: Forward) -> int:
+    async def _put(self, known: KnownCrawl, domain: int, links: list[FoundLink], forward: Forward) -> int:
         if links:
-            await self._announcements.announce(crawl_id, links, forward)
+            crawl = known.crawl
+            await self._announcements.announce(
+                crawl.crawl_id, links, forward, speaker=domain, most=_most(crawl)
+            )
         return len(links)
 
 

@@ -151,7 +151,7 @@ async def _attended(
         seconds=max(
             0.0, (last.last_commit or (time.time() if now.visits > before.visits else began)) - began
         ),
-        pages=now.pages - before.pages,
+        pages=max(0, now.pages - before.pages),  # what was stored may be gone by now
         requests=now.visits - before.visits,
         wire_bytes=now.wire_bytes - before.wire_bytes,
         cpu_seconds=last.cpu_seconds,

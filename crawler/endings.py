@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from crawler.adapters.frontier import OVER_BUDGET, SHRUNK, SPENT
+from crawler.adapters.fitting import SPENT
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.core.model import Outcome
 from crawler.core.refresh_rule import OFF
 from crawler.core.retry import patience

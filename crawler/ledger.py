@@ -33,7 +33,8 @@ MAX_HOPS: Final = 10
 SHOWN: Final = 40
 """Characters of a session identifier in a detail."""
 OFTEN: Final = DAY
-"""Seconds: sitemaps and feeds are first looked at again after this, for they tell of all the others."""
+"""Seconds: sitemaps and feeds are taken to change this often until it is known better, for they tell of all the others."""
+UNASKED: Final = "304 Not Modified, though nothing is kept of it that could be the same"
 SAME: Final = "the same bytes as before"
 HTML: Final = f"{NO_SITEMAP}: it is a page of HTML"
 """What the reader says of one; the type that it is sent as says little."""
@@ -92,7 +93,14 @@ class Ledger:
             domain_wait=domain_wait,
         )
         await self._put(
-            item, settlement, seen, (*sitemaps, *links), redirect_url=redirect_url, past=past, changed=changed
+            item,
+            settlement,
+            seen,
+            (*sitemaps, *links),
+            redirect_url=redirect_url,
+            past=past,
+            changed=changed,
+            rule=known.rule.text,
         )
         told(known, sitemaps)
 
@@ -138,6 +146,7 @@ class Ledger:
             links,
             past=past,
             changed=changed,
+            rule=known.rule.text,
             sitemap=read,
         )
         told(known, links)
@@ -182,6 +191,7 @@ class Ledger:
         past: Past = UNKNOWN,
         changed: bool | None = None,
         sitemap: SitemapRead | None = None,
+        rule: str | None = None,
     ) -> None:
         same = settlement.outcome is Outcome.NOT_MODIFIED
         await self._recorder.put(
@@ -205,6 +215,7 @@ class Ledger:
                 past=past,
                 changed=changed,
                 sitemap=sitemap,
+                rule=rule,
             )
         )
 
@@ -254,7 +265,9 @@ def compared(seen: Read, past: Past) -> tuple[Outcome, str, bool | None]:
     None: nothing was known, or what came says nothing of it.
     """
     answer = seen.answer
-    if answer.outcome is Outcome.NOT_MODIFIED and past.digest is not None:
+    if answer.outcome is Outcome.NOT_MODIFIED:
+        if past.digest is None:
+            return Outcome.HTTP_ERROR, UNASKED, None
         return answer.outcome, answer.detail, False
     if answer.outcome is not Outcome.OK or past.digest is None:
         return answer.outcome, answer.detail, None

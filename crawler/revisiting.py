@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from crawler.core.refresh_rule import ADAPTIVE, OFF, parse_rule
-from crawler.core.revisit import LATEST, SOONEST
+from crawler.core.revisit import LATEST
 from crawler.phrases import at, count, seen, span
 
-ASKED_FOR: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""The due_at of a URL that somebody waits for (`crawl refresh URL`)."""
+ASKED_FOR: Final = datetime(1971, 1, 1, tzinfo=UTC)
+"""The due_at of a URL that somebody waits for (`crawl refresh URL`) lies before this."""
 OTHERWISE: Final = "what has a final outcome is not looked at again"
 
 
@@ -54,14 +54,15 @@ def how_next(
     words = [rule_sentence(rule, now)]
     facts: dict[str, Any] = {"rule": rule, "retiming": retiming}
     if row is not None:
-        asked_for = row["due_at"] == ASKED_FOR
-        words += _interval(row["revisit"], kept) if rule == ADAPTIVE else []
+        asked_for = row["due_at"] is not None and row["due_at"] < ASKED_FOR
+        words += _interval(row["revisit"], row["period"], kept) if rule == ADAPTIVE else []
         words += _announced(row, kept, budget, now)
         if asked_for:
             words.append("somebody has asked for it (`crawl refresh`): it is the first of its domain")
         facts |= {
             "asked_for": asked_for,
             "revisit": None if row["revisit"] is None else row["revisit"].total_seconds(),
+            "period": None if row["period"] is None else row["period"].total_seconds(),
             "lastmod": _iso(row["lastmod"]),
             "changefreq": None if row["changefreq"] is None else row["changefreq"].total_seconds(),
         }
@@ -70,22 +71,17 @@ def how_next(
     return "; ".join(words), facts
 
 
-def _interval(revisit: timedelta | None, kept: Any) -> list[str]:
+def _interval(revisit: timedelta | None, period: timedelta | None, kept: Any) -> list[str]:
     """How the adaptive rule came to its last interval."""
     if revisit is None:
         return []
     seconds = revisit.total_seconds()
-    is_first = kept is None or kept["changed_at"] is None or kept.get("first_at") == kept["fetched_at"]
-    if is_first:
+    if kept is None or kept["changed_at"] is None or kept.get("first_at") == kept["fetched_at"]:
         return [f"its first interval is {span(seconds)}"]
-    if kept["changed_at"] == kept["fetched_at"]:
-        became = "stays the shortest," if seconds <= SOONEST else "was halved to"
-        return [f"it had changed when it was last fetched, so its interval {became} {span(seconds)}"]
-    if seconds >= LATEST:
-        return [
-            f"it had not changed when it was last fetched, and its interval is the longest, {span(seconds)}"
-        ]
-    return [f"it had not changed when it was last fetched, so its interval grew to {span(seconds)}"]
+    saw = "had" if kept["changed_at"] == kept["fetched_at"] else "had not"
+    learned = "" if period is None else f", and is taken to change every {span(period.total_seconds())}"
+    interval = "its interval is " + ("the longest, " if seconds >= LATEST else "") + span(seconds)
+    return [f"it {saw} changed when it was last fetched{learned}: {interval}"]
 
 
 def _announced(row: Any, kept: Any, budget: Any, now: datetime) -> list[str]:

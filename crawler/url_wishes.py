@@ -1,6 +1,6 @@
 """Wishing that URLs be visited now, ahead of everything else and with every pause, and waiting for what comes of it.
 
-    wish ──► due at the epoch, its holder is told ──► looked at (urging) ──► visited ──► what changed, in how long
+    wish ──► due before 1971, its holder is told ──► looked at (urging) ──► visited ──► what changed, in how long
                                                                      └──► given up: why, and when it may be
 
 1. Who stops waiting takes nothing back: the URL stays the first of its domain, for whoever visits that next.

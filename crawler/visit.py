@@ -22,12 +22,10 @@ from crawler.announcing import sitemaps_of
 from crawler.conduct import Conduct
 from crawler.core.agenda import Agenda
 from crawler.core.condemnation import BLAME, Condemnations
-from crawler.core.headers import conditional, sent_to
+from crawler.core.headers import conditional
 from crawler.core.model import UNKNOWN, Answer, FoundLink, Outcome, Past, UrlKind
-from crawler.core.retry import patience
 from crawler.core.robots import product_token
 from crawler.core.robots_record import needs_fetch
-from crawler.core.sitemap_text import MAX_BYTES
 from crawler.core.turns import Turn, TurnUrl
 from crawler.core.urls import domain_of, origin_of
 from crawler.crawlbook import KnownCrawl
@@ -35,10 +33,11 @@ from crawler.equipment import Tools
 from crawler.leases import Lease
 from crawler.ledger import Ledger
 from crawler.pacing import Slot
-from crawler.refusals import disallowed, types_read
-from crawler.room import Claim
+from crawler.refusals import disallowed
+from crawler.requesting import request
 from crawler.rules import Known, standing_of
 
+UNFULFILLED: Final = 412
 SILENT: Final = frozenset({Outcome.REDIRECT, Outcome.THROTTLED, *BLAME})
 """After these a site is not asked for its sitemaps yet: it lies elsewhere, or does not answer."""
 
@@ -56,7 +55,7 @@ class TurnVisit:
         self._ends = time.monotonic() + tools.manners.turn_seconds
         self._over = False
         self._stopped = asyncio.Event()
-        self._cut = False
+        self._cut = self._late = False
         self._past: dict[tuple[int, bytes], Past] = {}
         self._told: set[tuple[int, str]] = set()
         self._asking: dict[str, asyncio.Lock] = {}
@@ -70,7 +69,7 @@ class TurnVisit:
         return f"<Turn {self.turn.turn} of {self.turn.domain}: {len(self._agenda)} URLs left, {self._conduct.pace}>"
 
     async def run(self) -> bool:
-        """Visit the URLs, then release the domain; False: it was not its own any more, as after a lease that ended.
+        """Visit the URLs, then release the domain; False: its lease had ended, so that it was another's, or may have been.
 
         Cancelled (the lease is lost), it leaves everything as it is.
         """
@@ -82,9 +81,10 @@ class TurnVisit:
                 raise
         finally:
             self._over = True
-        return await self._tools.recorder.release(
+        released = await self._tools.recorder.release(
             self._conduct.release(slot.ready_at for slot in self._slots)
         )
+        return released and not self._late
 
     @property
     def open_requests(self) -> int:
@@ -108,7 +108,8 @@ class TurnVisit:
         if self._over or self._stopped.is_set():
             return
         await self._know(urls)
-        self._agenda.hasten(urls, time.monotonic())
+        if not self._stopped.is_set():
+            self._agenda.hasten(urls)
 
     def stop(self) -> None:
         """Begin no more requests; open ones may end."""
@@ -171,7 +172,7 @@ class TurnVisit:
         try:
             return await self._visit(item, slot)
         finally:
-            self._agenda.done(item, time.monotonic())
+            self._agenda.done(item)
 
     @property
     def _until(self) -> float:
@@ -205,10 +206,27 @@ class TurnVisit:
         past = self._past.get((item.crawl_id, item.url_hash), UNKNOWN)
         is_page, tools = item.kind == UrlKind.PAGE, self._tools
         with (tools.room if is_page else tools.room_for_sitemaps).claim() as claim:
-            with slot.request():
-                answer = await self._get(item, known, past, claim, user_agent)
-            if self._lease.left() <= 0 and patience(answer.outcome, answer.status) is not None:
-                return False  # it was us who ended the request, or slept: the site is not to blame
+            for condition in (past, UNKNOWN):
+                with slot.request():
+                    answer = await request(
+                        tools.web,
+                        item,
+                        known,
+                        condition,
+                        user_agent=user_agent,
+                        deadline=self._lease_ends,
+                        claim=claim,
+                    )
+                # 412 answers a condition that no GET of ours sets (RFC 9110 section 13.1): asked once more, without any.
+                if (
+                    answer.status != UNFULFILLED
+                    or not conditional(condition)
+                    or not await slot.rest(self._until)
+                ):
+                    break
+            if self._lease.left() <= 0:
+                self._late = True
+                return False  # it was us who ended the request, or slept: somebody else may have asked since, and has the newer answer
             self._note(item.url, answer)
             if self._conduct.throttled(answer):
                 self.stop()
@@ -224,23 +242,6 @@ class TurnVisit:
             named = self._sitemaps(item, known, user_agent) if answer.outcome not in SILENT else ()
             await self._ledger.visited(item, known, seen, past=past, domain_wait=wait, sitemaps=named)
         return True
-
-    async def _get(
-        self, item: TurnUrl, known: KnownCrawl, past: Past, claim: Claim, user_agent: str
-    ) -> Answer:
-        """The request for a page or a sitemap, conditional where something is kept."""
-        own = sent_to(self.turn.domain, known.crawl.headers, known.crawl.trusted_domains)
-        is_page = item.kind == UrlKind.PAGE
-        return await self._tools.web.get(
-            item.url,
-            user_agent=user_agent,
-            headers=(*own, *conditional(past)),
-            accept_type=types_read(is_page=is_page, more=frozenset(known.crawl.types)),
-            max_body=None if is_page else MAX_BYTES,
-            truncate=not is_page,
-            deadline=self._lease_ends,
-            claim=claim,
-        )
 
     def _sitemaps(self, item: TurnUrl, known: KnownCrawl, user_agent: str) -> tuple[FoundLink, ...]:
         """The sitemaps of the URL's origin, told once a turn: they go to the frontier with its visit."""

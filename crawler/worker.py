@@ -295,7 +295,7 @@ class Worker:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
         try:
             if not await visit.run():
-                log.info("turn.lost", domain=visit.turn.domain, reason="the domain was not its own any more")
+                log.info("turn.lost", domain=visit.turn.domain, reason="its lease had ended")
         except asyncio.CancelledError:
             log.info("turn.lost", domain=visit.turn.domain)
             delivery.ack()

@@ -5,6 +5,7 @@ alter table crawls
   add column keep_versions smallint not null default 0,           -- how many earlier bodies of a page are kept
   add column retime        bigint,                                -- the URLs' next visits are being set anew: done for domains up to this id
   add column retime_hash   bytea not null default '',             -- and of the next domain for URLs up to this hash
+  add column retime_at     timestamptz,                           -- when that began: what is due at that moment was not visited since
   add column retime_now    boolean not null default false;        -- they are all due now, whatever the rule says (`crawl refresh --all`)
 
 alter table urls
@@ -14,7 +15,11 @@ alter table urls
   add column changefreq interval;                                 -- how often it changes, as a sitemap says
 
 -- What a site's sitemaps have promised, and how often that was true: whoever cries wolf is believed less.
+alter table origins
+  add column sitemaps_at timestamptz not null default now();      -- when its robots.txt last named other sitemaps than before
+
 alter table domain_pages
+  add column announced int not null default 0,                    -- URLs that its sitemaps have put on the frontier
   add column promised int not null default 0,                     -- visits that were made because a sitemap said that the page had changed
   add column kept     int not null default 0;                     -- those that found it changed
 

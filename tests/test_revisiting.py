@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import pytest
 
-from crawler.adapters.frontier import OVER_BUDGET, SHRUNK, SPENT
+from crawler.adapters.fitting import SPENT
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.adapters.postgres import Database
 from crawler.core.model import Outcome
 from crawler.endings import final_words, meaning, sitemap_meaning
@@ -38,7 +39,7 @@ def test_rule(rule: str, words: str, sentence: str) -> None:
 
 def url(**more: Any) -> dict[str, Any]:
     """A row of find_url."""
-    return {"due_at": NOW, "revisit": None, "lastmod": None, "changefreq": None, **more}
+    return {"due_at": NOW, "revisit": None, "period": None, "lastmod": None, "changefreq": None, **more}
 
 
 def page(
@@ -49,26 +50,25 @@ def page(
 
 
 @pytest.mark.parametrize(
-    ("kept", "days", "words"),
+    ("kept", "days", "period", "words"),
     [
-        (None, 7, "its first interval is 7 d"),
-        (page(LAST, LAST), 7, "its first interval is 7 d"),
-        (page(LAST), 3.5, "it had changed when it was last fetched, so its interval was halved to 3 d 12 h"),
-        (
-            page(LAST),
-            1 / 24,
-            "it had changed when it was last fetched, so its interval stays the shortest, 1 h",
-        ),
-        (page(), 10.5, "it had not changed when it was last fetched, so its interval grew to 10 d 12 h"),
-        (page(), 90, "it had not changed when it was last fetched, and its interval is the longest, 90 d"),
+        (None, 7, 14, "its first interval is 7 d"),
+        (page(LAST, LAST), 7, 14, "its first interval is 7 d"),
+        (page(LAST), 2.5, 11, "it had changed when it was last fetched, and is taken to change every 11 d: its interval is 2 d 12 h"),
+        (page(), 36.5, 365, "it had not changed when it was last fetched, and is taken to change every 365 d: its interval is 36 d 12 h"),
+        (page(), 90, 900,
+         "it had not changed when it was last fetched, and is taken to change every 900 d: its interval is the longest, 90 d"),
+        (page(), 3, None, "it had not changed when it was last fetched: its interval is 3 d"),
     ],
-)
-def test_adaptive(kept: dict[str, Any] | None, days: float, words: str) -> None:
-    """The adaptive rule's interval is told with what the last visit saw."""
-    told, facts = how_next("adaptive", url(revisit=timedelta(days=days)), kept, None, NOW, retiming=False)
+)  # fmt: skip
+def test_adaptive(kept: dict[str, Any] | None, days: float, period: float | None, words: str) -> None:
+    """The adaptive rule's interval is told with what the last visit saw, and how often the page is taken to change."""
+    row = url(revisit=timedelta(days=days), period=None if period is None else timedelta(days=period))
+    told, facts = how_next("adaptive", row, kept, None, NOW, retiming=False)
 
     assert told.partition("; ")[2] == words
     assert facts["revisit"] == timedelta(days=days).total_seconds()
+    assert facts["period"] == (None if period is None else timedelta(days=period).total_seconds())
 
 
 def test_what_sitemaps_say() -> None:
@@ -87,7 +87,7 @@ def test_what_sitemaps_say() -> None:
 
 def test_what_somebody_waits_for() -> None:
     """A URL that was asked for, and a crawl whose visits are being set anew, are told as that."""
-    asked, facts = how_next("off", url(due_at=ASKED_FOR), None, None, NOW, retiming=False)
+    asked, facts = how_next("off", url(due_at=ASKED_FOR - timedelta(days=1)), None, None, NOW, retiming=False)
     anew, _ = how_next("off", None, None, None, NOW, retiming=True)
 
     assert asked.endswith("somebody has asked for it (`crawl refresh`): it is the first of its domain")

@@ -12,7 +12,7 @@ from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
 from crawler.adapters.urgent import Urgent
-from crawler.core.agenda import WISHED
+from crawler.core.agenda import is_wished
 from crawler.core.model import Outcome
 from crawler.core.turns import VERSION, Turn, TurnUrl
 from crawler.core.urls import domain_id, domain_of, url_hash
@@ -86,7 +86,7 @@ async def test_comes_first(desk: Desk) -> None:
     taken = await desk.heart.take()
 
     assert wished == [(NUMBER, crawl_id, url_hash(TWO))]
-    assert [(item.url, item.due_at == WISHED, item.attempts) for item in taken[NAME][1]] == [
+    assert [(item.url, is_wished(item), item.attempts) for item in taken[NAME][1]] == [
         (TWO, True, 0),
         (ONE, False, 3),
     ]
@@ -104,7 +104,26 @@ async def test_in_flight(desk: Desk) -> None:
     row = await desk.heart.url(ONE)
 
     assert len(left) == 1
-    assert (again.due_at, row["due_at"]) == (WISHED, None)
+    assert (is_wished(again), row["due_at"]) == (True, None)
+
+
+async def test_wished_again_in_flight(desk: Desk) -> None:
+    """A visit that was made for a wish does not fulfil a later one: each wish has a time of its own."""
+    crawl_id = await desk.heart.crawl(ONE)
+    await desk.urgent.wish(crawl_id, [key(ONE)])
+    turn, (first,) = await desk.heart.hold(NAME)
+    await desk.urgent.wish(crawl_id, [key(ONE)])
+    await desk.heart.record([visit(first)], [release(NAME, turn)])
+    left = await desk.urgent.left([(NUMBER, crawl_id, url_hash(ONE))])
+    turn, (second,) = await desk.heart.hold(NAME)
+    await desk.heart.record([visit(first), visit(second)], [release(NAME, turn)])
+    row = await desk.heart.url(ONE)
+
+    assert len(left) == 1
+    assert is_wished(first)
+    assert is_wished(second)
+    assert first.due_at < second.due_at
+    assert row["due_at"] is None
 
 
 async def test_whose_turn(desk: Desk) -> None:
@@ -226,7 +245,7 @@ async def test_told_at_once(desk: Desk) -> None:
     await domains.unblock(NAME)
     await desk.heart.crawl(ONE, name="other")
     told.append(await desk.why(ONE))
-    unwished = await desk.database.ask("select count(*) from urls where due_at = 'epoch'")
+    unwished = await desk.database.ask("select count(*) from urls where due_at < '1971-01-01'")
     both = await desk.refresh(ONE, TWO, f"http://{NAME}/nix", crawl="test")
 
     assert told == [

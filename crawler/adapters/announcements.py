@@ -96,16 +96,27 @@ class Announcements:
             gone = Counter[str]()
             for row in turned:
                 gone[row["previous"]] += row["n"]
-            if turned:
-                counts = ((crawl_id, outcome, -n, 0, 0) for outcome, n in sorted(gone.items()))
-                await session.fetch("record_counts", 0, *columns(counts, 5))
             keys = sorted((k.domain_id, k.url_hash) for k in links)
             own = domain_id(domain_of(f"{origin}/"))
             again = await session.fetch("record_sitemap_vouched", crawl_id, *columns(keys, 2), own, origin)
+            if turned:
+                counts = ((crawl_id, outcome, -n, 0, 0) for outcome, n in sorted(gone.items()))
+                await session.fetch("record_counts", 0, *columns(counts, 5))
             await touch(session, _earliest([*turned, *again], names, crawl_id))
 
-    async def announce(self, crawl_id: int, links: Sequence[FoundLink], forward: Forward) -> None:
-        """Put links of one crawl on the frontier, at most a thousand; *forward*: when what is known is due instead, or None."""
+    async def announce(
+        self,
+        crawl_id: int,
+        links: Sequence[FoundLink],
+        forward: Forward,
+        *,
+        speaker: int | None = None,
+        most: int = 0,
+    ) -> None:
+        """Put links of one crawl on the frontier, at most a thousand; *forward*: when what is known is due instead, or None.
+
+        *speaker*: the domain whose sitemap names them. All of its sitemaps together put *most* there, at all times, and no more.
+        """
         async with self._database.transaction() as session:
             await session.fetch("record_hold")
             domains = sorted({link.domain_id for link in links})
@@ -116,11 +127,16 @@ class Announcements:
                 (row["domain_id"], row["url_hash"]): row
                 for row in await session.fetch("announced_known", crawl_id, *columns(keys, 2))
             }
-            found = await record_links(session, (link for link in links if _key(link) not in known))
-            if found.new:
-                await session.fetch("record_counts", 0, *columns([(crawl_id, "", found.new, 0, 0)], 5))
+            new = [link for link in links if _key(link) not in known]
+            if speaker is not None:
+                new = new[: max(0, most - await session.value("announced_urls", speaker, crawl_id))]
+            found = await record_links(session, new)
             again = _again(links, known, forward)
             sooner = await session.fetch("announce_again", crawl_id, *columns(again, 6)) if again else []
+            if found.new:
+                if speaker is not None:
+                    await session.fetch("record_announced", speaker, crawl_id, found.new)
+                await session.fetch("record_counts", 0, *columns([(crawl_id, "", found.new, 0, 0)], 5))
             await touch(
                 session,
                 [

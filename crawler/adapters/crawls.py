@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
-from crawler.adapters.frontier import OVER_BUDGET, SHRUNK, SPENT
+from crawler.adapters.fitting import SPENT
+from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.adapters.postgres import Database, Record, Session, columns
 from crawler.adapters.recording import record_links
 from crawler.adapters.retiming import Retimings

@@ -1,9 +1,13 @@
 """Which visits of a batch may be written: none of what is being erased, and no more pages than the budgets leave."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from crawler.adapters.postgres import Session, columns
-from crawler.core.model import Outcome, UrlKind, Visit
+from crawler.core.model import Outcome, Settlement, UrlKind, Visit
+
+SPENT: Final = "the pages this crawl may store are used up (--max-pages)"
 
 
 class OverBudgetError(Exception):
@@ -58,8 +62,18 @@ async def within_budget(session: Session, visits: Sequence[Visit], budgeted: fro
             and key not in known
         ):
             if left[visit.crawl_id] < 1:
+                if (
+                    visit.previous is not None
+                ):  # of one that had an outcome it stays due, and would be asked for again and again
+                    kept.append(_spent(visit))
                 continue
             left[visit.crawl_id] -= 1
             known.add(key)
         kept.append(visit)
     return kept
+
+
+def _spent(visit: Visit) -> Visit:
+    """The visit, of which nothing is stored: the budget is used up."""
+    refused = Settlement(None, open=False, attempts=0, outcome=Outcome.SCOPE_REFUSED, detail=SPENT)
+    return replace(visit, settlement=refused, page=None, digest=None, compressed=None, links=(), changed=None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from crawler.adapters.fitting import SPENT
 from crawler.adapters.postgres import Database, Record, Session, columns
 from crawler.adapters.touching import hold
 from crawler.core import turns
@@ -19,7 +20,6 @@ from crawler.core.model import Past
 from crawler.core.moments import micros, moment
 
 OVER_BUDGET: Final = "the pages this crawl may store of the domain are used up (--max-pages-per-domain)"
-SPENT: Final = "the pages this crawl may store are used up (--max-pages)"
 SHRUNK: Final = "most pages of the domain say the same: its budget shrank to "
 """Before the number of pages."""
 LOST_FOR_GOOD: Final = 5

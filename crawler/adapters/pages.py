@@ -38,12 +38,13 @@ async def record_pages(
             seen_again[key] = visit
         elif _leaves_page(visit):
             changed[key] = visit
+    promised = await _promised(session, [*changed.values(), *seen_again.values()])
     if seen_again:
         await session.fetch("record_unchanged", *columns(map(_seen_row, seen_again.values()), 9))
     if sitemaps:
         await _sitemaps(session, sitemaps.values())
     new = await _changed(session, changed, versions) if changed else {}
-    await _promises(session, [*changed.values(), *seen_again.values()])
+    await _promises(session, promised)
     return new
 
 
@@ -96,12 +97,24 @@ async def _sitemaps(session: Session, visits: Iterable[Visit]) -> None:
         await session.fetch("record_sitemaps_unchanged", *columns(same, 6))
 
 
+async def _promised(session: Session, visits: Iterable[Visit]) -> list[Visit]:
+    """The visits that show whether a sitemap kept its word, but for those that were written down before. Asked before they are now."""
+    promised = {
+        (v.domain_id, v.crawl_id, v.url_hash): v
+        for v in visits
+        if v.past.is_promised and v.changed is not None
+    }
+    if not promised:
+        return []
+    rows = await session.fetch("promises_open", *columns(((*key, v.at) for key, v in promised.items()), 4))
+    return [promised[row["domain_id"], row["crawl_id"], row["url_hash"]] for row in rows]
+
+
 async def _promises(session: Session, visits: Iterable[Visit]) -> None:
     promised, kept = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
     for visit in visits:
-        if visit.past.is_promised and visit.changed is not None:
-            promised[visit.domain_id, visit.crawl_id] += 1
-            kept[visit.domain_id, visit.crawl_id] += visit.changed
+        promised[visit.domain_id, visit.crawl_id] += 1
+        kept[visit.domain_id, visit.crawl_id] += bool(visit.changed)
     if promised:
         rows = ((*key, n, kept[key]) for key, n in promised.items())
         await session.fetch("record_promises", *columns(rows, 4))

@@ -43,7 +43,7 @@ returning d.domain_id, d.name, d.turn, d.lost, greatest(d.delay, d.delay_by_hand
 -- name: turn_urls
 -- $1 dispatched domains, $2 most URLs of each. Fair between crawls: the n-th URL of each before the (n+1)-th of any.
 -- A turn is sized by what the crawl's and the domain's budgets leave, and by the room that what its pages say has earned it (0004_traps;
--- 1,000 for a domain of which nothing is stored). What somebody waits for (due at the epoch) and is stored already counts against none
+-- 1,000 for a domain of which nothing is stored). What somebody waits for (due before 1971: refresh_wish) and is stored already counts against none
 -- of them. A crawl with a refresh rule goes on looking at what has a final outcome, and trying again what is stored and failed, when its
 -- budgets are used up; only then are the two told apart, for there may be a million of them.
 select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome, u.kind
@@ -55,18 +55,18 @@ from unnest($1::bigint[], $2::int[]) d(domain_id, most) cross join lateral (
   cross join lateral (
     select u.*, row_number() over (order by u.due_at) as n from (
       (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
-         and (u.due_at > 'epoch' or u.open or b.fresh = d.most)
+         and (u.due_at >= '1971-01-01' or u.open or b.fresh = d.most)
        order by u.due_at limit case when b.once or b.fresh = d.most then b.fresh else 0 end)
       union all
-      (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at = 'epoch' and not u.open
-       limit case when b.once and b.fresh < d.most then d.most else 0 end)
+      (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at < '1971-01-01' and not u.open
+       order by u.due_at limit case when b.once and b.fresh < d.most then d.most else 0 end)
       union all
       (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now() and u.open
-         and not (u.attempts > 0 and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null))
+         and not (u.outcome is not null and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null))
        order by u.due_at limit case when b.once or b.fresh = d.most then 0 else b.fresh end)
       union all
       (select u.* from urls u where u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at <= now()
-         and (not u.open or (u.attempts > 0 and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null)))
+         and (not u.open or (u.outcome is not null and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null)))
        order by u.due_at limit case when b.once or b.fresh = d.most then 0 else d.most end)) u) u
   where c.state = 'running'
   order by u.n, u.crawl_id limit d.most) u;
@@ -94,9 +94,9 @@ with over as (
   from crawls c cross join unnest($1::bigint[]) d(domain_id)
   left join domain_pages p on p.domain_id = d.domain_id and p.crawl_id = c.crawl_id
   join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id
-  cross join lateral (select u.open and not (u.attempts > 0 and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null)) as open) o
+  cross join lateral (select u.open and not (u.outcome is not null and exists (select from pages s where s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash and s.first_at is not null)) as open) o
   where (p.pages >= c.max_pages_per_domain or p.room < 1 or ((c.refresh <> 'off' or c.retime_now) and c.state = 'running' and c.pages >= c.max_pages))
-    and u.due_at is not null and (o.open or (c.refresh = 'off' and not c.retime_now and u.due_at > 'epoch'))
+    and u.due_at is not null and (o.open or (c.refresh = 'off' and not c.retime_now and u.due_at >= '1971-01-01'))
   order by 1, 2, 3 for no key update of u),
 closed as (
   update urls u set due_at = null, open = false, attempts = case when o.open then 0 else u.attempts end,
@@ -246,14 +246,21 @@ select domain_id, crawl_id, min(due_at) as due_at, count(*) filter (where kind =
 -- page that `refresh` wanted again meanwhile change nothing. So a settle only ever moves due_at later, and needs no touch.
 -- $13 the time of a cron expression that due_in stands for: the worker's clock, running ahead, would otherwise have the same time served
 -- twice. Where it is over by our clock, the worker's runs behind, and what it missed is not made up for time by time.
+-- $14 the refresh rule that was followed (null: none was): where the crawl has another by now, and the walk that applies it has passed by
+-- while the page had no outcome (retime_rows), the page is looked at again at once, or never.
 with done as (
   update urls u
-  set due_at = case when x.due_at > clock_timestamp() then x.due_at else clock_timestamp() + make_interval(secs => x.due_in) end,
+  set due_at = case when x.stale and x.refresh = 'off' then null when x.stale then clock_timestamp()
+                    when x.due_at > clock_timestamp() then x.due_at else clock_timestamp() + make_interval(secs => x.due_in) end,
       open = x.open, attempts = x.attempts, outcome = x.outcome, detail = x.detail,
       revisit = coalesce(make_interval(secs => x.revisit), u.revisit), period = coalesce(make_interval(secs => x.period), u.period)
-  from (select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::float8[], $6::boolean[],
-                             $7::smallint[], $8::text[], $9::text[], $10::text[], $11::float8[], $12::float8[], $13::timestamptz[])
-    as x(domain_id, crawl_id, url_hash, taken, due_in, open, attempts, outcome, detail, previous, revisit, period, due_at) order by 1, 2, 3) x
+  from (
+    select y.*, c.refresh, not y.open and y.rule <> c.refresh
+        and y.outcome not in ('gone', 'robots_refused', 'scope_refused', 'address_refused', 'type_refused') as stale
+    from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::float8[], $6::boolean[], $7::smallint[], $8::text[],
+                $9::text[], $10::text[], $11::float8[], $12::float8[], $13::timestamptz[], $14::text[])
+      as y(domain_id, crawl_id, url_hash, taken, due_in, open, attempts, outcome, detail, previous, revisit, period, due_at, rule)
+    left join crawls c using (crawl_id) order by y.domain_id, y.crawl_id, y.url_hash) x
   where u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = x.taken
   returning u.crawl_id, x.previous, u.outcome, u.kind)
 select crawl_id, previous, outcome, count(*) as n from done where kind = 'page' group by 1, 2, 3;
@@ -409,7 +416,7 @@ select crawl_id, state, max_pages - pages as left from crawls where crawl_id = a
 -- A crawl whose budget is used up is finished, whatever is still due: raising the limit sets it running again. One with a refresh rule,
 -- or of which all is being refreshed (retime_now), goes on with what it has stored (close_over_budget).
 with full_ones as (
-  update crawls c set state = 'finished', version = version + 1, finished_at = now(), rearm = null, retime_now = false,
+  update crawls c set state = 'finished', version = version + 1, finished_at = now(), rearm = null, retime_now = false, retime = null,
     finished_why = case when pages >= max_pages and refresh = 'off' and not retime_now then 'max_pages' else 'max_bytes' end
   where state = 'running' and ((pages >= max_pages and refresh = 'off' and not retime_now) or (max_bytes is not null and max_bytes <=
     (select coalesce(sum(k.bytes), 0) from crawl_counts k where k.crawl_id = c.crawl_id)))
@@ -483,7 +490,8 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 on conflict (domain_id, origin) do update
 set status = excluded.status, body = excluded.body, good_at = excluded.good_at, fetched_at = excluded.fetched_at,
     expires_at = case when o.expires_at = 'epoch' and not $11 then o.expires_at else excluded.expires_at end,
-    failures = excluded.failures, detail = excluded.detail, sitemaps = excluded.sitemaps
+    failures = excluded.failures, detail = excluded.detail, sitemaps = excluded.sitemaps,
+    sitemaps_at = case when o.sitemaps = excluded.sitemaps then o.sitemaps_at else now() end
 returning o.expires_at;
 
 -- name: robots_rearm
@@ -673,19 +681,28 @@ where crawl_id = $1;
 
 -- name: retime_now
 -- `crawl refresh --all`: from here on everything of the crawl that was visited is made due, as retime_rows gets on. A finished crawl runs again.
-update crawls set retime = -9223372036854775808, retime_hash = '', retime_now = true, state = 'running', finished_at = null,
-  finished_why = null, version = version + 1
+-- $2 how many are still due of the one before: if any, that goes on.
+update crawls set state = 'running', finished_at = null, finished_why = null, version = version + 1, retime_now = true,
+  retime = case when retime_now and ($2::bigint > 0 or retime is not null) then retime else -9223372036854775808 end,
+  retime_hash = case when retime_now and ($2 > 0 or retime is not null) then retime_hash else '' end,
+  retime_at = case when retime_now and ($2 > 0 or retime is not null) then retime_at else now() end
 where crawl_id = $1 and not deleting and state in ('running', 'finished') returning crawl_id;
+
+-- name: retime_undone
+-- What `crawl refresh --all` made due of crawl $1, and was not visited since.
+select count(*) from crawls c cross join domains d
+join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at = c.retime_at
+where c.crawl_id = $1 and c.retime_now;
 
 -- name: retime_left
 select crawl_id from crawls where retime is not null and not deleting order by crawl_id;
 
 -- name: retime_place
-select retime, retime_hash, retime_now, refresh, now() as now from crawls where crawl_id = $1 and retime is not null and not deleting;
+select retime, retime_hash, retime_now, retime_at, refresh, now() as now from crawls where crawl_id = $1 and retime is not null and not deleting;
 
 -- name: retime_rows
--- Step 3. The next few URLs of crawl $1 behind domain $2 and hash $3, at most $4, in key order; their next visit as $5 says: off, now,
--- every ($6 seconds after the last), adaptive ($6: the first interval) or at $7. A row for each, and one more that says how far was looked
+-- Step 3. The next few URLs of crawl $1 behind domain $2 and hash $3, at most $4, in key order; their next visit as $5 says: off, now
+-- (at $7, when that was wished), every ($6 seconds after the last), adaptive ($6: the first interval) or at $7. A row for each, and one more that says how far was looked
 -- (no domain: to the end).
 with ahead as materialized (select domain_id from domains where domain_id > $2 order by domain_id limit 500),
 chosen as materialized (
@@ -700,11 +717,11 @@ locked as materialized (
   from chosen c join urls u on u.domain_id = c.domain_id and u.crawl_id = $1 and u.url_hash = c.url_hash
   left join pages p on p.domain_id = c.domain_id and p.crawl_id = $1 and p.url_hash = c.url_hash
   left join sitemaps s on s.domain_id = c.domain_id and s.crawl_id = $1 and s.url_hash = c.url_hash
-  where u.outcome not in ('robots_refused', 'scope_refused', 'address_refused', 'type_refused') and u.due_at is distinct from 'epoch'
+  where u.outcome not in ('robots_refused', 'scope_refused', 'address_refused', 'type_refused') and (u.due_at is null or u.due_at >= '1971-01-01')
     and ($5 = 'now' or (not u.open and u.outcome <> 'gone'))
   order by 1, 2, 3 for no key update of u),
 moved as (
-  update urls u set due_at = case $5 when 'now' then now() when 'every' then l.fetched_at + make_interval(secs => $6)
+  update urls u set due_at = case $5 when 'now' then $7::timestamptz when 'every' then l.fetched_at + make_interval(secs => $6)
     when 'adaptive' then l.fetched_at + coalesce(u.revisit, make_interval(secs => $6)) when 'at' then $7::timestamptz end
   from locked l where u.domain_id = l.domain_id and u.crawl_id = l.crawl_id and u.url_hash = l.url_hash
   returning u.domain_id, u.url_hash, u.due_at)
@@ -742,7 +759,7 @@ select pg_advisory_xact_lock(20012, $1);
 -- A NEW snapshot after finish_lock; `seed` and `refresh` hold the same lock before they insert and set it running.
 -- One with a refresh rule is never done, nor is one of which something waits to be looked at again (`crawl refresh`, and interrupted).
 update crawls set state = 'finished', version = version + 1, finished_at = now(), finished_why = 'done', retime_now = false
-where crawl_id = $1 and state = 'running' and refresh = 'off' and not exists (select from urls where crawl_id = $1 and open)
+where crawl_id = $1 and state = 'running' and refresh = 'off' and retime is null and not exists (select from urls where crawl_id = $1 and open)
   and not exists (
     select from domains d cross join lateral (
       select from urls u where u.domain_id = d.domain_id and u.crawl_id = $1 and u.due_at <= now() and not u.open
@@ -1449,18 +1466,20 @@ select count(*)::int as n from (select from urls where domain_id = $1 and crawl_
 
 -- name: sitemap_is_page
 -- What was taken for a sitemap is a page of HTML, and is visited as one. $1 domain, $2 crawl, $3 hash, $4 due_at as it was handed out.
-update urls set kind = 'page', depth = 1, due_at = now(), open = true, attempts = 0, outcome = null, detail = '', revisit = null, period = null
+update urls set kind = 'page', depth = 1, due_at = now(), open = true, attempts = 0, outcome = null, detail = 'it was taken for a sitemap',
+  revisit = null, period = null
 where domain_id = $1 and crawl_id = $2 and url_hash = $3 and due_at = $4 and kind = 'sitemap'
 returning due_at;
 
 -- name: record_page_is_sitemap
--- Step 2. Sitemaps that are known as pages, because somebody linked to them, and of which no page was stored: they are read as what they are.
+-- Step 2. Sitemaps that are known as pages, because somebody linked to them, and of which no page was stored: they are read as what they
+-- are, but for those that turned out to be pages (sitemap_is_page).
 with named as (
   select u.domain_id, u.crawl_id, u.url_hash, u.outcome as previous, x.sooner, x.depth, x.found_domain_id, x.found_hash
   from unnest($1::bigint[], $2::int[], $3::bytea[], $4::float8[], $5::smallint[], $6::bigint[], $7::bytea[])
     as x(domain_id, crawl_id, url_hash, sooner, depth, found_domain_id, found_hash)
   join urls u using (domain_id, crawl_id, url_hash)
-  where u.kind = 'page' and not u.seed and (u.outcome is null or (not u.open and u.outcome = 'type_refused'))
+  where u.kind = 'page' and not u.seed and ((u.outcome is null and u.detail = '') or (not u.open and u.outcome = 'type_refused'))
   order by 1, 2, 3 for no key update of u),
 turned as (
   update urls u set kind = 'sitemap', due_at = now() - make_interval(secs => n.sooner), open = true, attempts = 0, outcome = null,
@@ -1471,13 +1490,13 @@ select domain_id, crawl_id, coalesce(previous, '') as previous, min(due_at) as d
 
 -- name: record_sitemap_vouched
 -- Step 2. Sitemaps of crawl $1 ($2 domains, $3 hashes) that were read before the robots.txt of the origin ($4 domain, $5 origin) named them,
--- and named URLs that they may not have named then: they are read again. What was kept is forgotten, or the same bytes would say nothing.
+-- or others, and named URLs that they may not have named then: they are read again, once. What was kept is forgotten, or the same bytes would say nothing.
 with named as (
   select u.domain_id, u.crawl_id, u.url_hash from unnest($2::bigint[], $3::bytea[]) as x(domain_id, url_hash)
   join urls u on u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash
   join sitemaps s on s.domain_id = u.domain_id and s.crawl_id = u.crawl_id and s.url_hash = u.url_hash
   join origins o on o.domain_id = $4 and o.origin = $5
-  where u.kind = 'sitemap' and not u.open and (s.taken < s.urls or s.form = 'index') and s.fetched_at < o.good_at
+  where u.kind = 'sitemap' and not u.open and (s.taken < s.urls or s.form = 'index') and s.fetched_at < o.sitemaps_at
   order by 1, 2, 3 for no key update of u),
 forgotten as (
   update sitemaps s set digest = '', etag = null, last_modified = null from named n
@@ -1501,6 +1520,21 @@ select url from above order by n;
 -- $1 domains, $2 origins: those whose robots.txt names one of the sitemaps $3.
 select o.origin from unnest($1::bigint[], $2::text[]) x(domain_id, origin) join origins o using (domain_id, origin)
 where o.sitemaps && $3::text[];
+
+-- name: announced_urls
+-- URLs that the sitemaps of domain $1 have put on the frontier of crawl $2.
+select coalesce((select announced from domain_pages where domain_id = $1 and crawl_id = $2), 0);
+
+-- name: record_announced
+-- Step 3, last. $1 domain, $2 crawl, $3 URLs that were new.
+insert into domain_pages as p (domain_id, crawl_id, announced) values ($1, $2, $3)
+on conflict (domain_id, crawl_id) do update set announced = p.announced + excluded.announced;
+
+-- name: promises_open
+-- Of these visits ($4 when), those that are newer than what is kept: the others were written down before, and counted.
+select x.domain_id, x.crawl_id, x.url_hash from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[]) x(domain_id, crawl_id, url_hash, at)
+left join pages p on p.domain_id = x.domain_id and p.crawl_id = x.crawl_id and p.url_hash = x.url_hash
+where p.fetched_at is null or p.fetched_at < x.at;
 
 -- name: announced_known
 -- What is known of URLs that a sitemap of crawl $1 names. $2 domains, $3 hashes.
@@ -1605,14 +1639,18 @@ left join domain_pages k on k.domain_id = x.domain_id and k.crawl_id = c.crawl_i
 where not c.deleting order by c.crawl_id;
 
 -- name: refresh_wish
--- Step 3, under crawl_hold. $1 crawl, $2 domains, $3 hashes: due at the epoch, which makes each the first of its domain, and which no
--- settle of a visit that is under way compares equal with. Locked in key order first.
+-- Step 3, under crawl_hold. $1 crawl, $2 domains, $3 hashes: due in the first weeks of 1970, which makes each the first of its domain,
+-- at a time of its own (a microsecond for each millisecond since the epoch, and later than the wish before): so no settle of a visit that
+-- began before this wish compares equal with it, be that visit made for another wish. Locked in key order first.
 with wanted as (
-  select u.domain_id, u.crawl_id, u.url_hash, d.name
+  select u.domain_id, u.crawl_id, u.url_hash, d.name, u.due_at as before
   from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash)
   join urls u on u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash join domains d on d.domain_id = x.domain_id
   order by 1, 2, 3 for no key update of u)
-update urls u set due_at = 'epoch', attempts = 0 from wanted w
+update urls u set attempts = 0, due_at = greatest(
+    timestamptz 'epoch' + make_interval(secs => extract(epoch from clock_timestamp()) / 1000.0),
+    case when w.before < '1971-01-01' then w.before + interval '1 microsecond' end)
+from wanted w
 where u.domain_id = w.domain_id and u.crawl_id = w.crawl_id and u.url_hash = w.url_hash
 returning u.domain_id, u.url_hash, w.name, u.due_at;
 
@@ -1634,7 +1672,7 @@ where crawl_id = any($1::int[]) and state = 'paused' and attendant = 'left' and 
 -- name: refresh_seen
 -- What is kept of these URLs. $1 domains, $2 crawls, $3 hashes.
 select u.domain_id, u.crawl_id, u.url_hash, u.due_at, u.outcome, u.detail, u.kind, coalesce(p.digest, s.digest) as digest, p.text_digest, p.title,
-  p.redirect_to, coalesce(p.changed_at, s.changed_at) as changed_at, coalesce(p.fetched_at, s.fetched_at) as fetched_at,
+  p.redirect_to, coalesce(nullif(p.changed_at, p.first_at), s.changed_at) as changed_at, coalesce(p.fetched_at, s.fetched_at) as fetched_at,
   f.at, f.status, f.bytes, f.ms, greatest(u.due_at, d.ready_at) as next_at, now() as now
 from unnest($1::bigint[], $2::int[], $3::bytea[]) x(domain_id, crawl_id, url_hash)
 join urls u on u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash
@@ -1648,7 +1686,7 @@ left join lateral (
 -- name: refresh_left
 -- Those of these URLs that are still waited for. $1 domains, $2 crawls, $3 hashes.
 select x.domain_id, x.crawl_id, x.url_hash from unnest($1::bigint[], $2::int[], $3::bytea[]) x(domain_id, crawl_id, url_hash)
-join urls u on u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at = 'epoch';
+join urls u on u.domain_id = x.domain_id and u.crawl_id = x.crawl_id and u.url_hash = x.url_hash and u.due_at < '1971-01-01';
 
 -- name: refresh_domains
 -- $1 domains: who may visit each, and when.
@@ -1672,17 +1710,20 @@ returning turn, lost, name, host(address) as address;
 -- counts against the budgets as any other.
 select d.domain_id, u.crawl_id, u.url_hash, u.url, u.due_at, u.depth, u.hops, u.attempts, u.seed, u.outcome, u.kind
 from unnest($1::bigint[]) d(domain_id) cross join lateral (
-  select u.* from crawls c join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at = 'epoch'
+  select u.* from crawls c join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at < '1971-01-01'
   left join domain_pages k on k.domain_id = d.domain_id and k.crawl_id = c.crawl_id
   where (c.state in ('running', 'finished') or (c.state = 'paused' and c.attendant = 'left')) and not c.deleting
     and not (u.open and coalesce(c.pages >= c.max_pages or k.pages >= c.max_pages_per_domain or k.room < 1, false)
              and not exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = c.crawl_id and p.url_hash = u.url_hash
                              and p.first_at is not null))
-  limit $2) u;
+  order by u.due_at limit $2) u;
 
 -- name: urgent_wished
 -- Of these domains, those of which something may be waited for: looked at whenever a holder is told of a change. $1 domains.
-select domain_id from domains where domain_id = any($1::bigint[]) and due_at = 'epoch';
+-- Asked of the URLs, for the domain knows only of those of running crawls.
+select d.domain_id from unnest($1::bigint[]) d(domain_id) where exists (
+  select from crawls c join urls u on u.domain_id = d.domain_id and u.crawl_id = c.crawl_id and u.due_at < '1971-01-01'
+  where (c.state in ('running', 'finished') or (c.state = 'paused' and c.attendant = 'left')) and not c.deleting);
 
 -- name: workers_of
 -- How many domains those at work can visit at once: who take their turns from queue $1, and all.

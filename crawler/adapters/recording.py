@@ -262,8 +262,8 @@ def _link_row(link: FoundLink) -> tuple[object, ...]:
 def _settle_rows(visits: Iterable[Visit]) -> list[list[object]]:
     rows = (
         (v.domain_id, v.crawl_id, v.url_hash, moment(v.taken), s.due_in, s.open, small(s.attempts), s.outcome.value, clean(s.detail),
-         v.previous, s.revisit, s.period, s.due_at)
+         v.previous, s.revisit, s.period, s.due_at, v.rule)
         for v in visits
         for s in (v.settlement,)
     )  # fmt: skip
-    return columns(rows, 13)
+    return columns(rows, 14)

@@ -41,9 +41,13 @@ class Retimings:
         self._database = database
         self._at_once = at_once
 
-    async def all_now(self, crawl_id: int) -> bool:
-        """Have everything that was visited due now; `go_on` does it. False: the crawl is neither running nor finished."""
-        return await self._database.value("retime_now", crawl_id) is not None
+    async def all_now(self, crawl_id: int) -> int | None:
+        """Have everything that was visited due now; `go_on` does it.
+
+        What is left of an earlier time goes on instead: how many URLs are due of that. None: the crawl is neither running nor finished.
+        """
+        left = int(await self._database.value("retime_undone", crawl_id))
+        return None if await self._database.value("retime_now", crawl_id, left) is None else left
 
     async def under_way(self) -> list[int]:
         """The crawls whose walk has not come to its end."""
@@ -89,7 +93,7 @@ class Retimings:
 
 def _mode(rule: Rule, here: Record) -> _Mode:
     if here["retime_now"]:
-        return _Mode("now")
+        return _Mode("now", at=here["retime_at"])
     if rule.times is not None:
         return _Mode("at", at=rule.next_time(here["now"]))
     if rule.text == ADAPTIVE:

@@ -1,6 +1,6 @@
 """URLs that somebody waits for: wished, looked up by whoever can visit them, and taken out of turn.
 
-    wish ──► due at the epoch ──► held: the holder looks them up          ──► settled: due when it is visited next
+    wish ──► due before 1971 ──► held: the holder looks them up          ──► settled: due when it is visited next
                              └──► free, or merely queued: take, publish ──┘
 
 1. A wish is a mark on the row of the URL, set with its domain in one transaction: whoever dies after it loses nothing.

@@ -78,11 +78,12 @@ async def _alone(settings: Settings, database: Database) -> bool:
 
 
 async def _all_due(database: Database, found: Crawl) -> int:
-    """Make due what the crawl has visited: how many URLs that are."""
+    """Make due what the crawl has visited, or go on with what is left of the time before: how many URLs are due."""
     retimings = Retimings(database)
-    if not await retimings.all_now(found.crawl_id):
+    left = await retimings.all_now(found.crawl_id)
+    if left is None:
         raise StateError(f"the crawl {seen(found.name)} was stopped meanwhile")
-    return await retimings.go_on(found.crawl_id)
+    return left + await retimings.go_on(found.crawl_id)
 
 
 async def _done(crawls: Crawls, settings: Settings, crawl_id: int, since: datetime, wait: float) -> bool:

@@ -25,13 +25,16 @@ def command(
 ) -> int:
     """Change the limits of crawl NAME, running or not; without KEY=VALUE, show them. The value `none` takes a limit away.
 
-    What a limit had stopped goes on when it is raised.
+    What a limit had stopped goes on when it is raised. The key refresh says when pages are looked at again: off, adaptive, an interval,
+    or a cron expression in UTC or, with CRON_TZ=Zone before it, in a zone. Daylight saving is as in Debian's cron: a fixed time that is
+    skipped in spring comes when the clock has jumped, one that occurs twice in autumn comes once.
 
     \b
     Example:
       crawl set example.com max-pages=5000 delay=2s
       crawl set example.com max-bytes=none types=application/pdf
       crawl set example.com header='Accept-Language: en'
+      crawl set example.com refresh='CRON_TZ=Europe/Berlin 0 3 * * *'
     """  # noqa: D301  # \b tells click to keep the lines
     return run(_set(settings_from(ctx).settings, name, pairs, as_json=as_json))
 

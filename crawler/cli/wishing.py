@@ -53,7 +53,8 @@ def crawl_options(command: Command) -> Command:
             click.option("--parser", type=click.Choice(["turbohtml", "html5lib"]), help="Which parser reads HTML."),
             click.option("--refresh", metavar="RULE",
                          help="When to look at pages again: off, adaptive, an interval (7d) or a cron expression ('0 3 * * *', "
-                         "UTC; or 'CRON_TZ=Europe/Berlin 0 3 * * *'). [default: off for run, adaptive for seed]"),
+                         "UTC; or 'CRON_TZ=Europe/Berlin 0 3 * * *'; daylight saving as in Debian's cron: a time that is skipped comes "
+                         "when the clock has jumped, one that occurs twice comes once). [default: off for run, adaptive for seed]"),
             click.option("--sitemaps/--no-sitemaps", default=None, help="Read sitemaps and feeds, or do not. [default: read them]"),
             click.option("--keep-versions", type=click.IntRange(0, MOST_VERSIONS), metavar="N",
                          help="Keep so many earlier bodies of a page that has changed. [default: 0]"),

@@ -3,38 +3,36 @@
     turn ──► in line ──take──► in a slot's hands ──done──►
     hasten ──► wished ──take──► before all that is in line; what a slot holds and has not asked for yet gives way
 
-1. What somebody waits for (due at the epoch) comes before everything else.
+1. What somebody waits for (due before 1971) comes before everything else.
 2. A URL that is hastened replaces what the turn has of it: it is asked for once, in its new form.
-3. A wish that is heard of again while it is being fulfilled is no new wish.
+3. A wish that is heard of again is no new wish; each has a `due_at` of its own, by which it is known.
 """
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from math import inf
 from typing import Final
 
 from crawler.core.turns import TurnUrl
 
-WISHED: Final = 0
-"""The `TurnUrl.due_at` of what somebody waits for: the epoch, so that it is the first of its domain."""
-SETTLING: Final = 2.0
-"""Seconds after a visit in which a wish may be heard of that it has fulfilled: it is not on disk yet."""
+WISHED: Final = 365 * 86400 * 10**6
+"""The `TurnUrl.due_at` of what somebody waits for lies before this, 1971: so it is the first of its domain."""
 
 
 def is_wished(url: TurnUrl) -> bool:
     """Whether somebody waits for it."""
-    return url.due_at == WISHED
+    return url.due_at < WISHED
 
 
 class Agenda:
-    """The URLs of one turn that are still to be visited. Times are seconds of any one monotonic clock."""
+    """The URLs of one turn that are still to be visited."""
 
     def __init__(self, urls: Iterable[TurnUrl]) -> None:
         self._line: deque[TurnUrl] = deque()
         self._wished: deque[TurnUrl] = deque()
         for url in urls:
             (self._wished if is_wished(url) else self._line).append(url)
-        self._begun: dict[tuple[int, bytes], float] = {}
+        self._begun: dict[tuple[int, bytes], int] = {}
+        self._in_hands: set[tuple[int, bytes]] = set()
         self._replaced: set[tuple[int, bytes]] = set()
 
     def __len__(self) -> int:
@@ -51,7 +49,7 @@ class Agenda:
     @property
     def hurries(self) -> bool:
         """Whether somebody waits for something of the turn, which may be in a slot's hands."""
-        return self.waits or inf in self._begun.values()
+        return self.waits or bool(self._in_hands)
 
     def clear(self) -> None:
         """Nothing more is visited in this turn."""
@@ -62,7 +60,8 @@ class Agenda:
         """The next one; None: there is none."""
         if self._wished:
             url = self._wished.popleft()
-            self._begun[_key(url)] = inf
+            self._begun[_key(url)] = url.due_at
+            self._in_hands.add(_key(url))
             return url
         while self._line:
             url = self._line.popleft()
@@ -81,21 +80,23 @@ class Agenda:
             return True
         return False
 
-    def done(self, url: TurnUrl, now: float) -> None:
+    def done(self, url: TurnUrl) -> None:
         """A slot has nothing more to do with it."""
         if is_wished(url):
-            self._begun[_key(url)] = now
+            self._in_hands.discard(_key(url))
 
-    def hasten(self, urls: Collection[TurnUrl], now: float) -> int:
-        """Somebody waits for these: how many of them the turn did not know to be wished."""
-        known = set(map(_key, self._wished))
+    def hasten(self, urls: Collection[TurnUrl]) -> int:
+        """Somebody waits for these: how many of the wishes the turn did not know."""
+        waiting = {_key(url): url.due_at for url in self._wished}
         new = [
             url
             for url in urls
-            if _key(url) not in known and self._begun.get(_key(url), -inf) < now - SETTLING
+            if url.due_at > max(waiting.get(_key(url), -1), self._begun.get(_key(url), -1))
         ]
+        keys = set(map(_key, new))
+        self._wished = deque(url for url in self._wished if _key(url) not in keys)
         self._wished.extend(new)
-        self._replaced.update(map(_key, new))
+        self._replaced |= keys
         return len(new)
 
 

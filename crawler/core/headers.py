@@ -81,13 +81,15 @@ def conditional(past: Past) -> tuple[Header, ...]:
     """What makes a request conditional (RFC 9110 section 13.1): the validators that came with what is kept, weak ones too.
 
     Both, for older servers know only the second (section 13.2.2 has the others prefer the first). None where nothing is kept, for
-    then a 304 would be no use. What a site sent is sent back to it only if it may stand in a header.
+    then a 304 would be no use. What a site sent is sent back to it only if it may stand in a header, and does not mean "whatever it is".
     """
     if past.digest is None:
         return ()
     said = ("If-None-Match", past.etag), ("If-Modified-Since", past.last_modified)
     return tuple(
-        (name, value) for name, value in said if value and len(value) <= VALIDATOR and _VALUE.fullmatch(value)
+        (name, value)
+        for name, value in said
+        if value and value.strip() != "*" and len(value) <= VALIDATOR and _VALUE.fullmatch(value)
     )
 
 

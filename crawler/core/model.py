@@ -287,6 +287,8 @@ class Visit:
     """Whether it says something else than before; None: nothing was known of it, or nothing came."""
     sitemap: "SitemapRead | None" = None
     """What was read, of a sitemap."""
+    rule: str | None = None
+    """The refresh rule by which the next visit was decided; None: by none."""
 
 
 @dataclass(frozen=True, slots=True)

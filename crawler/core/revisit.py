@@ -32,8 +32,8 @@ CHANGED: Final = 0.5
 ASSUMED: Final = 2.0
 """Periods are assumed to be so many first intervals, until something is seen: 14 d."""
 
-PRICE: Final = DAY
-"""What a visit costs, as the interval of a page that changes about once in `PRICE`."""
+PRICE: Final = START / math.sqrt(1.5 * ASSUMED)
+"""What a visit costs, as a time: such that `allotted` begins with `START`. From there the interval only grows while nothing changes."""
 SELDOM: Final = 0.1
 """No interval is a smaller share of the period: visits to what hardly ever changes save little age."""
 PERIODS: Final = (SOONEST, LATEST / SELDOM)
@@ -42,7 +42,7 @@ PERIODS: Final = (SOONEST, LATEST / SELDOM)
 HINTED_START: Final = (DAY, 28 * DAY)
 """Seconds: a hint may choose the first interval within these."""
 HINTED: Final = 1.5
-"""By what a hint may shorten or lengthen each later interval, so that a lie has its price at once and not by and by."""
+"""By what a hint may shorten or lengthen each later interval, so that no word moves it further, however often it is said."""
 
 CHANGEFREQ: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -146,8 +146,9 @@ def brought_forward(
 ) -> float:
     """Seconds after the last fetch from which a page may be visited, because a sitemap says it has changed since.
 
-    With trust = (kept + 1) / (promised + 2), Laplace's rule of succession, the ordinary interval is shortened to its
-    (1 - trust)-th power, counted in hours: one hour for who is always right, the interval itself for who never is.
+    With trust the cube of (kept + 1) / (promised + 2), Laplace's rule of succession, the ordinary interval is shortened
+    to its (1 - trust)-th power, counted in hours: one hour for who is always right, the interval itself for who never
+    is. The cube, because pages change anyway: half of all promises is soon kept by chance (docs/why.md).
     A lastmod that is not later than the last fetch says nothing new, and leaves the interval as it is.
 
     Args:
@@ -160,7 +161,7 @@ def brought_forward(
     if lastmod is None or lastmod <= fetched_at or revisit <= SOONEST:
         return revisit
     promised = max(promised, 0)
-    trust = (_within(kept, 0, promised) + 1) / (promised + 2)
+    trust = ((_within(kept, 0, promised) + 1) / (promised + 2)) ** 3
     return _within(SOONEST * (revisit / SOONEST) ** (1 - trust), SOONEST, revisit)
 
 

@@ -138,12 +138,13 @@ class Web:
         usual = {"Content-Type": "text/html", "Content-Length": str(len(body) * reply.times)}
         own = {name: self._placed(value.encode()).decode() for name, value in reply.headers.items()}
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**usual, **own}.items() if value)
-        writer.write(f"HTTP/1.1 {reply.status} X\r\n{lines}\r\n".encode())
+        head = f"HTTP/1.1 {reply.status} X\r\n{lines}\r\n".encode()
         if reply.times == 1:
             self.log.append(replace(asked, ended=time.monotonic(), sent=len(body)))
-            writer.write(body)
+            writer.write(head + body)
             await writer.drain()
             return
+        writer.write(head)
         sent, last = 0, time.monotonic()
         try:
             for number in range(reply.times):

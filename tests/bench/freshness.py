@@ -1,6 +1,6 @@
 """How fresh pages are kept: `crawler.core.revisit` on synthetic changes, against a fixed interval with as many fetches.
 
-    python -m tests.bench.freshness [--pages 1000] [--days 365] [--seeds 5]
+    python -m tests.bench.freshness [--pages 800] [--days 365] [--seeds 3]
 
 *Fresh* is the share of time in which what we hold is what the site shows; *age* is for how long, on average over
 time and pages, what we hold has been out of date (0 while it is fresh), in days (Cho and Garcia-Molina,
@@ -319,9 +319,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pages", type=int, default=1000)
+    parser.add_argument("--pages", type=int, default=800)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     print(policies(args.pages, args.days, args.seeds))  # noqa: T201 - a program
     print()  # noqa: T201 - a program

@@ -147,7 +147,8 @@ async def _asked(database: Database, wishes: UrlWishes, number: int) -> Asked:
         when d.ready_at > now() then 'resting' else 'free' end as standing
       from domains d cross join lateral (
         select url from urls u where u.domain_id = d.domain_id and u.outcome in ('ok', 'not_modified') order by random() limit 1) u
-      where d.due_at is distinct from 'epoch' order by (case when d.holder = 'queue' then 'queued' when d.holder is not null then 'held'
+      where (d.due_at is null or d.due_at >= '1971-01-01')
+      order by (case when d.holder = 'queue' then 'queued' when d.holder is not null then 'held'
         when d.ready_at > now() then 'resting' else 'free' end) = $1 desc, random() limit 1"""
     (row,) = await rows(database, sql, wanted)
     began = time.monotonic()

@@ -3,18 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core.agenda import SETTLING, WISHED, Agenda, is_wished
+from crawler.core.agenda import WISHED, Agenda, is_wished
 from crawler.core.turns import TurnUrl
 
 
-def url(number: int, *, due_at: int = 5) -> TurnUrl:
+def url(number: int, *, due_at: int = WISHED) -> TurnUrl:
     """A URL of a turn, by number."""
     return TurnUrl(1, bytes([number]), f"http://a.test/{number}", due_at, 0, 0, 0, False, None)  # noqa: FBT003
 
 
-def wish(number: int) -> TurnUrl:
-    """The same, when somebody waits for it."""
-    return url(number, due_at=WISHED)
+def wish(number: int, at: int = 0) -> TurnUrl:
+    """The same, when somebody waits for it; each wish has a time of its own."""
+    return url(number, due_at=at)
 
 
 def taken(agenda: Agenda) -> list[TurnUrl]:
@@ -22,7 +22,7 @@ def taken(agenda: Agenda) -> list[TurnUrl]:
     found: list[TurnUrl] = []
     while (one := agenda.take()) is not None:
         found.append(one)
-        agenda.done(one, 0.0)
+        agenda.done(one)
     return found
 
 
@@ -33,10 +33,10 @@ numbers = st.lists(st.integers(0, 20), unique=True)
 def test_once_and_in_order(line: list[int], hastened: list[int]) -> None:
     """What is hastened comes first, in its new form; all others after it, in their order; nothing twice, nothing lost."""
     agenda = Agenda(map(url, line))
-    new = agenda.hasten(list(map(wish, hastened)), 0.0)
+    new = agenda.hasten([wish(n) for n in hastened])
 
     assert new == len(hastened)
-    assert taken(agenda) == [*map(wish, hastened), *(url(n) for n in line if n not in hastened)]
+    assert taken(agenda) == [*(wish(n) for n in hastened), *(url(n) for n in line if n not in hastened)]
 
 
 @given(numbers, st.sets(st.integers(0, 20)))
@@ -54,7 +54,7 @@ def test_gives_way(line: list[int], hastened: int) -> None:
     held = agenda.take()
     assert held is not None
     before = agenda.gives_way(held)
-    agenda.hasten([wish(hastened)], 0.0)
+    agenda.hasten([wish(hastened)])
     gives_way = agenda.gives_way(held)
     order = taken(agenda)
 
@@ -66,36 +66,45 @@ def test_what_is_wished_gives_no_way() -> None:
     """A slot that holds what somebody waits for asks for it, whatever else is hastened."""
     agenda = Agenda([wish(1)])
     held = agenda.take()
-    agenda.hasten([wish(2)], 0.0)
+    agenda.hasten([wish(2)])
 
     assert held == wish(1)
     assert not agenda.gives_way(held)
 
 
 def test_a_wish_heard_of_again() -> None:
-    """A wish that waits, is being fulfilled, or just was, is not fulfilled a second time; a later one is."""
+    """A wish that waits, is being fulfilled, or was, is not fulfilled a second time; a later one of the same URL is."""
     agenda = Agenda([])
-    counts = [agenda.hasten([wish(1)], 10.0), agenda.hasten([wish(1)], 10.0)]
+    counts = [agenda.hasten([wish(1, 7)]), agenda.hasten([wish(1, 7)])]
     held = agenda.take()
     assert held is not None
-    counts.append(agenda.hasten([wish(1)], 1000.0))
-    agenda.done(held, 1000.0)
-    counts += [agenda.hasten([wish(1)], 1000.0 + SETTLING), agenda.hasten([wish(1)], 1000.1 + SETTLING)]
+    counts.append(agenda.hasten([wish(1, 7)]))
+    later = agenda.hasten([wish(1, 8)])
+    agenda.done(held)
+    counts += [agenda.hasten([wish(1, 7)]), agenda.hasten([wish(1, 8)])]
 
-    assert counts == [1, 0, 0, 0, 1]
-    assert taken(agenda) == [wish(1)]
+    assert (counts, later) == ([1, 0, 0, 0, 0], 1)
+    assert taken(agenda) == [wish(1, 8)]
+
+
+def test_two_wishes_that_wait() -> None:
+    """Of two wishes for a URL that nobody has taken yet only the later is asked for, which fulfils both."""
+    agenda = Agenda([wish(1, 7), wish(2, 7)])
+    agenda.hasten([wish(1, 8)])
+
+    assert taken(agenda) == [wish(2, 7), wish(1, 8)]
 
 
 def test_hurries() -> None:
     """Somebody waits from the moment that a URL is hastened until a slot is done with it."""
     agenda = Agenda([url(1)])
     seen = [agenda.hurries]
-    agenda.hasten([wish(2)], 0.0)
+    agenda.hasten([wish(2)])
     seen.append(agenda.hurries)
     held = agenda.take()
     seen.append((agenda.hurries, agenda.waits) == (True, False))
     assert held is not None
-    agenda.done(held, 1.0)
+    agenda.done(held)
     seen.append(agenda.hurries)
 
     assert seen == [False, True, True, False]

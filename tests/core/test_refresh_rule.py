@@ -16,7 +16,7 @@ from crawler.core.revisit import Sight, adaptive
 
 MINUTE = timedelta(minutes=1)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-SEEN = Sight(changed=False, revisit=86400.0)
+SEEN = Sight(changed=False, elapsed=86400.0, period=86400.0)
 
 RANGES = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)]
 # Not Lord Howe: on the days when its clocks change by half an hour, cronsim is off by up to a day with a star.
@@ -32,7 +32,8 @@ MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.
 SIGHTS = st.builds(
     Sight,
     changed=st.sampled_from([None, False, True]),
-    revisit=st.none() | st.floats(0, 1e9),
+    elapsed=st.none() | st.floats(0, 1e9),
+    period=st.none() | st.floats(0, 1e9),
     max_age=st.none() | st.floats(0, 1e9),
     changefreq=st.none() | st.floats(0, 1e9),
 )

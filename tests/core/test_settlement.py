@@ -1,6 +1,7 @@
 """What a visit means: laws over every outcome."""
 
 import math
+from datetime import UTC
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ def settlements(
         "attempts": draw(st.integers(0, 20)),
         "jitter": draw(st.floats(0, 1)),
         "revisit": draw(st.none() | SECONDS),
+        "period": draw(st.none() | SECONDS),
+        "due_at": draw(st.none() | st.datetimes(timezones=st.just(UTC))),
         "detail": draw(st.text(max_size=5)),
         "domain_wait": draw(SECONDS),
         "robots_ask_in": draw(st.none() | SECONDS),
@@ -59,6 +62,19 @@ def test_success(case: tuple[dict[str, Any], Settlement]) -> None:
     known, settlement = case
 
     assert (settlement.open, settlement.attempts, settlement.due_in) == (False, 0, known["revisit"])
+    assert (settlement.revisit, settlement.period) == (known["revisit"], known["period"])
+
+
+@given(settlements())
+def test_a_time_stands_for_the_rule_alone(case: tuple[dict[str, Any], Settlement]) -> None:
+    """The time of a rule is handed on exactly where the next visit is the rule's, and neither a retry nor a wait of the domain."""
+    known, settlement = case
+    patient = patience(settlement.outcome, known["status"])
+    retried = patient is not None and settlement.attempts < patient.tries
+    failed = settlement.outcome in FAILED - {Outcome.GONE} and not retried and known["revisit"] is not None
+    by_rule = settlement.outcome in WELL or (failed and known["revisit"] >= known["domain_wait"])
+
+    assert settlement.due_at == (known["due_at"] if by_rule else None)
 
 
 @given(settlements(FAILED))

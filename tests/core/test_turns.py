@@ -79,6 +79,12 @@ def test_other_shape(value: object) -> None:
 def test_one_more_field() -> None:
     """A later worker of the same version may append a field to a URL: it is passed over."""
     turn = Turn(VERSION, 1, "a.example", 2, [TurnUrl(1, b"h", "https://a.example/", 3, 0, 0, 0, True, None)])  # noqa: FBT003 - a row
-    plain = [VERSION, 1, "a.example", 2, [[1, b"h", "https://a.example/", 3, 0, 0, 0, True, None, "page", "new"]]]
+    plain = [
+        VERSION,
+        1,
+        "a.example",
+        2,
+        [[1, b"h", "https://a.example/", 3, 0, 0, 0, True, None, "page", "new"]],
+    ]
 
     assert decode(msgspec.msgpack.encode(plain)) == turn

@@ -33,6 +33,8 @@ class Changing:
     """By its number of changes, and the time."""
     links: tuple[str, ...] = ()
     status: int = 200
+    refuses: bool = False
+    """Whether every condition is answered with 412."""
 
     def state(self, now: float) -> int:
         """How often it has changed until then."""
@@ -89,6 +91,8 @@ class ChangingWeb:
         if page.last_modified:
             said["Last-Modified"] = formatdate(BEGAN + state * page.every, usegmt=True)
         known = headers.get("if-none-match"), headers.get("if-modified-since")
+        if page.refuses and known != (None, None):
+            return 412, {}, b""
         by_tag = page.etag and known[0] is not None  # RFC 9110, section 13.2.2: it goes before the other
         if known[0] == said["ETag"] if by_tag else page.last_modified and known[1] == said["Last-Modified"]:
             return 304, {name: said[name] for name in said if name != "Content-Type"}, b""

@@ -270,7 +270,7 @@ BROKEN: Final = {
     ),
     "999.test": Host("status 999", {"/": response(b"no", status="999 Denied")}, {"/": "http_error"}),
     "204.test": Host("204, no content", {"/": b"HTTP/1.1 204 No Content\r\n\r\n"}, {"/": "ok"}),
-    "304.test": Host("304 unasked", {"/": b"HTTP/1.1 304 Not Modified\r\n\r\n"}, {"/": "not_modified"}),
+    "304.test": Host("304 unasked", {"/": b"HTTP/1.1 304 Not Modified\r\n\r\n"}, {"/": "http_error"}),
     "untyped.test": Host(
         "no content type",
         {"/": response(b"<!doctype html><p>untyped<a href=/a>a</a>", content_type=None), "/a": PLAIN},

@@ -89,7 +89,14 @@ def test_killed_at_random_moments(tmp_path: Path, seed: int) -> None:
     sites = {f"site{number}.test": ring(EACH) for number in range(DOMAINS)}
     with serving(sites) as web:
         program = Program(tmp_path / "data", {**SETTINGS, "HOSTS_FILE": str(web.hosts_file(tmp_path))})
-        command = ("run", *(web.url(host) for host in sites), "--delay", str(DELAY), "--quiet", "--no-sitemaps")
+        command = (
+            "run",
+            *(web.url(host) for host in sites),
+            "--delay",
+            str(DELAY),
+            "--quiet",
+            "--no-sitemaps",
+        )
         run = program.start(*command)
         kinds = []
         for _ in range(KILLS):
