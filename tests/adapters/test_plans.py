@@ -36,7 +36,8 @@ insert into messages (queue, body, consumer)
 """
 WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     "dispatch turn_urls urls_past record_unchanged record_versions record_sitemaps record_sitemaps_unchanged record_promises"
-    " announced_so_far announced_urls promises_open urgent_urls urgent_wished sitemaps_above origins_vouching announced_known announce_again close_over_budget bury_urls give_back"
+    " announced_so_far announced_urls promises_open urgent_urls urgent_wished"
+    " sitemaps_above origins_vouching announced_known announce_again close_over_budget bury_urls give_back"
     " next_due accept claim renew record_bodies record_links record_settle"
     " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
     " robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
