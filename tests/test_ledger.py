@@ -61,10 +61,11 @@ def ledger_of(item: TurnUrl, noted: Any) -> Ledger:
 
 
 async def settled(rule: str, due_at: datetime, past: Past = UNKNOWN) -> Settlement:
-    """A visit under a rule that found nothing new."""
+    """A visit under a rule that found nothing new; the first one, where nothing is known from before."""
     noted, item = Noted(), turn_url(micros(due_at))
-    unchanged = Read(Answer(Outcome.NOT_MODIFIED, 0, 0, status=304))
-    await ledger_of(item, noted).visited(item, following(rule), unchanged, past=past, domain_wait=0)
+    same = Answer(Outcome.NOT_MODIFIED, 0, 0, status=304)
+    seen = Read(same if past.digest else Answer(Outcome.OK, 0, 0, status=200))
+    await ledger_of(item, noted).visited(item, following(rule), seen, past=past, domain_wait=0)
     return noted.visits[0].settlement
 
 

@@ -274,8 +274,8 @@ def test_the_export(program: Program, web: Web) -> None:
 
     assert lines == again
     expected = (
-        "charset content_type crawl depth digest directives fetched_at headers language length outcome redirect_to status text "
-        "title url"
+        "changed_at charset content_type crawl depth digest directives fetched_at first_at headers language length outcome "
+        "redirect_to status text title url"
     )
     assert " ".join(sorted(json.loads(lines[0]))) == expected
 

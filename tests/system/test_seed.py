@@ -250,7 +250,7 @@ async def test_stopped_by_hand(crawl: Seed) -> None:
 
 async def test_finished(crawl: Seed, database: Database) -> None:
     """A finished crawl runs again when a seed is new, and is left alone when none is."""
-    crawl("seed", "news", A)
+    crawl("seed", "news", A, "--refresh", "off")
     await database.script(
         "update urls set open = false; update crawls set state = 'finished', finished_why = 'done'"
     )
