@@ -38,7 +38,7 @@ from crawler.settings import Settings
 def command(ctx: click.Context, /, *, name: str, output: Path, bodies: bool, **_named: object) -> int:
     """Write what is stored of crawl NAME, a page a line, ordered by domain and URL.
 
-    Each line has the keys url, crawl, fetched_at, status, outcome, content_type, charset, title, language,
+    Each line has the keys url, crawl, first_at, fetched_at, changed_at, status, outcome, content_type, charset, title, language,
     text, length, digest, depth, redirect_to, directives and headers. Pages that say noindex are there:
     look at directives.
 
