@@ -16,7 +16,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup crawl url demo check format fix lint types shape test crash hostile fuzz coverage reference clean \
-	bench-scale bench-workers bench-modes bench-freshness bench-requests
+	bench bench-scale bench-workers bench-modes bench-freshness bench-requests \
+	bench-tls bench-polite bench-memory bench-guard profile
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -51,7 +52,7 @@ shape: $(FOR_DEV) ## which layer may import which
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 test: $(FOR_DEV) ## all tests
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup --no-loadscope-reorder
 
 crash: $(FOR_DEV) ## kill a crawl at 200 random moments, and see that nothing is lost and nobody hurried
 	CRAWL_TEST_KILLS=200 $(BIN)/python -m pytest -q tests/system/test_crash.py
@@ -61,6 +62,9 @@ hostile: $(FOR_DEV) ## crawl the hostile web of the tests, and show how each of 
 
 fuzz: $(FOR_DEV) ## a minute of damaged input for each of the parsers: make fuzz SECONDS=600 for more
 	CRAWL_TEST_FUZZ_SECONDS=$(SECONDS) CRAWL_TEST_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -q tests/fuzz
+
+bench: $(FOR_DEV) ## Faircrawl side by side with Scrapy, crawlee and wget2; writes docs/benchmarks.md (half an hour)
+	$(BIN)/python -m tests.bench.peers $(ARGS)
 
 bench-scale: $(FOR_DEV) ## what a page costs with 10 thousand, 1 million and 10 million URLs known (15 GB of disk, half an hour)
 	$(BIN)/python -m tests.bench.scale --amqp own $(ARGS)
@@ -76,6 +80,21 @@ bench-requests: $(FOR_DEV) ## how soon somebody who asks for a page gets it on a
 
 bench-freshness: $(FOR_DEV) ## how fresh pages are kept, against a fixed interval with as many fetches (three minutes)
 	$(BIN)/python -m tests.bench.freshness $(ARGS)
+
+bench-tls: $(FOR_DEV) ## how much of bare aiohttp's speed is left over TLS, with 500 new connections (three minutes)
+	$(BIN)/python -m tests.bench.tls $(ARGS)
+
+bench-polite: $(FOR_DEV) ## 2,000 domains at once, 10 s apart: how much of what politeness allows (a quarter of an hour)
+	$(BIN)/python -m tests.bench.polite --amqp own $(ARGS)
+
+bench-memory: $(FOR_DEV) ## the memory of a crawler after 100,000 pages, and whether it still grows (ten minutes)
+	$(BIN)/python -m tests.bench.memory $(ARGS)
+
+bench-guard: $(FOR_DEV) ## does a page cost more than it did? this tree against BASE, a commit (five minutes)
+	$(BIN)/python -m tests.bench.guard $(if $(BASE),--base $(BASE)) $(ARGS)
+
+profile: $(FOR_DEV) ## where a page's time goes, as a picture: build/profile.html (two minutes)
+	$(BIN)/python -m tests.bench.profile $(ARGS)
 
 coverage: $(FOR_DEV) ## all tests, and which branches they miss
 	$(BIN)/coverage run -m pytest

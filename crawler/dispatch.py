@@ -32,6 +32,11 @@ LEAST_HIGH_WATER: Final = 1000
 LOOK_AGAIN: Final = 1.0
 """Seconds between looks when nobody wakes us: what becomes due by the clock of the database."""
 SHORTEST_PAUSE: Final = 0.005
+GATHER: Final = 0.1
+"""Seconds until the next look while pauses end one after another: those that end meanwhile share a round.
+
+For each worker: all of them look, so that together they look ten times a second, however many they are.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +119,14 @@ class Dispatcher:
 
     async def dispatch_once(self) -> int:
         """One round: how many domains were taken (0 above the high-water mark)."""
-        slots = int(await self._frontier.database.value("workers_slots"))
+        row = await self._frontier.database.row("workers_slots")
+        slots, workers = (0, 0) if row is None else (int(row["slots"]), int(row["workers"]))
         room = min(AT_ONCE, self.high_water(slots) - await self._queue.depth())
         if room <= 0:
             return 0
         taken = await self._frontier.dispatch(room, self._queue_lease, self._dispatcher)
         if not taken:
-            seconds = await self._frontier.next_due()
-            if seconds is not None and seconds < LOOK_AGAIN:
-                self.wake(seconds)
+            await self._look_ahead()
             return 0
         sent = False
         try:
@@ -134,11 +138,20 @@ class Dispatcher:
             sent = True
             # Where several crawls share the room, one that has few domains leaves some of it: the next round gives it to the others.
             self._hungry = len(taken) >= AT_ONCE or taken[0].lines > 1
+            if not self._hungry and len(taken) < room:
+                # Nobody wakes us when the pauses of others end: at the next look they would have waited for half a second more.
+                await self._look_ahead(min(LOOK_AGAIN, GATHER * max(1, workers)))
         finally:
             if not sent:  # also what was published: its message finds another number, and is dropped
                 with contextlib.suppress(DatabaseError):
                     await self._frontier.give_back([(t.domain_id, t.turn) for t in taken])
         return len(taken)
+
+    async def _look_ahead(self, soonest: float = 0.0) -> None:
+        """Be awake when the next domain is due and ready, but not before *soonest* seconds."""
+        seconds = await self._frontier.next_due()
+        if seconds is not None and seconds < LOOK_AGAIN:
+            self.wake(max(soonest, seconds))
 
     async def _send(self, taken: list[Dispatched], urls: dict[int, list[turns.TurnUrl]]) -> None:
         def body(t: Dispatched) -> bytes:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from crawler.adapters.crawls import Crawls
+from crawler.adapters.origins import known_origins
 from crawler.adapters.postgres import Database
 from crawler.announcing import UNREAD, reads_sitemaps
 from crawler.core.model import Crawl, CrawlState, UrlKind
@@ -63,8 +64,8 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
     )
     keys = KeySet(await Crawls(database).keys(crawl.crawl_id))
     seeds = await database.fetch("seeds_of_domain", number, crawl.crawl_id, MOST_SEEDS)
-    origin = await database.row("robots_get", number, origin_of(url))
-    record = None if origin is None else RobotsRecord(**origin)
+    asked_of = number, origin_of(url)
+    record = (await known_origins(database, [asked_of])).get(asked_of)
     token = product_token(crawl.user_agent or settings.user_agent)
     fetches = await database.fetch("url_fetches", number, digest, crawl.crawl_id, MOST_VISITS)
     budget = await database.row("domain_budget", number, crawl.crawl_id)

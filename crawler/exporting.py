@@ -15,13 +15,15 @@ from array import array
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final
 
 from crawler.adapters.postgres import Database
 from crawler.adapters.zstd import unpack
-from crawler.core.content import decode, visible_text
+from crawler.core.content import decode
 from crawler.core.errors import FaircrawlError, UsageError
 from crawler.core.model import Crawl
+from crawler.core.trees import visible_text
 
 _LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 """JSON allows them inside of strings, and `str.splitlines` breaks lines at them."""
@@ -76,7 +78,9 @@ def page_object(row: Any, crawl: str, *, bodies: bool) -> dict[str, Any]:
         "charset": row["charset"],
         "title": row["title"],
         "language": row["language"],
-        "text": None if body is None else visible_text(body, row["content_type"], row["charset"]),
+        "text": None
+        if body is None
+        else visible_text(body, row["content_type"], row["charset"], perf_counter),
         "length": row["length"],
         "digest": None if row["digest"] is None else row["digest"].hex(),
         "depth": row["depth"],

@@ -51,8 +51,11 @@ def raise_open_files(most: int | None = None) -> int:
 
 
 def connections_within(open_files: int) -> int:
-    """How many connections to sites may be open at once, busy and idle together."""
-    return max(LEAST, min(open_files - RESERVED, open_files * 3 // 4))
+    """How many connections to sites may be open at once, busy and idle together.
+
+    A quarter of what is not reserved stays free: one that is being closed has its descriptor a while longer than its place.
+    """
+    return max(LEAST, (open_files - RESERVED) * 3 // 4)
 
 
 class MemoryGuard:

@@ -15,7 +15,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -106,6 +106,8 @@ class Intake:
             delivery.dead(str(error))
             self._alerts.critical(Trouble.DEAD_LETTER, str(error))
             return
+        # 500 URLs are 55 kB, and who is accepted stays for a minute: the message is needed for nothing more.
+        delivery = replace(delivery, body=b"")
         one = _Waiting(turn, delivery, time.monotonic())
         if turn.address is not None or self._look_up is None or not turn.urls:
             self._wait(one, turn.address)

@@ -81,17 +81,7 @@ class Ledger:
         if sitemaps:
             await self._announcer.named(item, sitemaps)
         following = next_visit(known, item, past, answer, changed=changed)
-        settlement = settle(
-            outcome,
-            status=answer.status,
-            attempts=item.attempts,
-            jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
-            revisit=following.seconds,
-            period=following.period,
-            due_at=following.due_at,
-            detail=detail,
-            domain_wait=domain_wait,
-        )
+        settlement = _settled(item, outcome, answer.status, detail, following, domain_wait=domain_wait)
         await self._put(
             item,
             settlement,
@@ -126,17 +116,7 @@ class Ledger:
         elif outcome is not Outcome.NOT_MODIFIED and past.digest is None:
             guessed, links = await self._none(item, known, answer)
         following = next_visit(known, item, replace(past, changefreq=OFTEN), answer, changed=changed)
-        settlement = settle(
-            outcome,
-            status=answer.status,
-            attempts=item.attempts,
-            jitter=random.random(),  # noqa: S311 - as above
-            revisit=following.seconds,
-            period=following.period,
-            due_at=following.due_at,
-            detail=detail,
-            domain_wait=domain_wait,
-        )
+        settlement = _settled(item, outcome, answer.status, detail, following, domain_wait=domain_wait)
         if guessed and settlement.open:
             settlement = replace(settlement, open=False, due_in=following.seconds, due_at=following.due_at)
         await self._put(
@@ -173,7 +153,7 @@ class Ledger:
             outcome,
             status=None,
             attempts=item.attempts,
-            jitter=random.random(),  # noqa: S311 - as above
+            jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
             revisit=None,
             detail=detail,
             robots_ask_in=ask_robots_in,
@@ -194,6 +174,7 @@ class Ledger:
         rule: str | None = None,
     ) -> None:
         same = settlement.outcome is Outcome.NOT_MODIFIED
+        answer, size = (None, 0) if seen is None else (replace(seen.answer, body=b""), len(seen.answer.body))
         await self._recorder.put(
             Visit(
                 domain_id=self._turn.domain_id,
@@ -205,7 +186,7 @@ class Ledger:
                 depth=item.depth,
                 settlement=settlement,
                 at=datetime.now(UTC),
-                answer=None if seen is None else seen.answer,
+                answer=answer,
                 page=None if seen is None else seen.page,
                 redirect_url=redirect_url,
                 digest=None if seen is None else seen.digest,
@@ -216,6 +197,7 @@ class Ledger:
                 changed=changed,
                 sitemap=sitemap,
                 rule=rule,
+                size=size,
             )
         )
 
@@ -304,6 +286,29 @@ def next_visit(
     )
     return NextVisit(
         known.rule.next_visit(sight, now, served), known.rule.next_time(max(now, served)), learned(sight)
+    )
+
+
+def _settled(
+    item: TurnUrl,
+    outcome: Outcome,
+    status: int | None,
+    detail: str,
+    following: NextVisit,
+    *,
+    domain_wait: float,
+) -> Settlement:
+    """What a visit means for its URL, by the crawl's rule."""
+    return settle(
+        outcome,
+        status=status,
+        attempts=item.attempts,
+        jitter=random.random(),  # noqa: S311 - spreads retries, keeps no secret
+        revisit=following.seconds,
+        period=following.period,
+        due_at=following.due_at,
+        detail=detail,
+        domain_wait=domain_wait,
     )
 
 

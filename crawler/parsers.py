@@ -1,5 +1,6 @@
 """The parser processes of a worker: as many as there are cores, started when first needed.
 
+    wants(job)? ──no──► it is read right here
     read(job) ──► a free process ──task──► reads ──reply──► Parsed
                       │ dead, silent, or over its CPU seconds or its memory
                       └──► another process, with the reference parser ──► Parsed, or None: nobody can read it
@@ -23,9 +24,12 @@ import structlog
 from crawler.core.content import reads_as_html, sniff
 from crawler.parser_process import LENGTHS, Reply, Task, parsed_of, parsed_sitemap_of
 from crawler.parsing import SLOW, Job, Parsed, ParsedSitemap, SitemapJob
+from crawler.saturation import Saturation
 
 log: Final = structlog.get_logger()
 
+MEDIUM: Final = 16 * 1024
+"""Bytes from which on reading a page takes longer than handing it over does."""
 HUGE: Final = 1 << 20
 """Bytes from which on bodies are read one at a time: each may take 16 times its size in memory."""
 PATIENCE: Final = 5.0
@@ -94,11 +98,21 @@ class Parsers:
     Args:
         sharers: how many workers share this machine's cores with this one, itself included.
         grants: what a body may cost.
+        saturation: of this process.
+        cores: of this machine; None: as the system says.
     """
 
-    def __init__(self, sharers: int = 1, grants: Grants = GRANTS) -> None:
+    def __init__(
+        self,
+        sharers: int = 1,
+        grants: Grants = GRANTS,
+        *,
+        saturation: Saturation | None = None,
+        cores: int | None = None,
+    ) -> None:
         self._grants = grants
-        self._most = max(1, (os.cpu_count() or 1) // sharers)
+        self._saturation = saturation or Saturation()
+        self._most = max(1, (cores or os.cpu_count() or 1) // sharers)
         self._room = asyncio.Semaphore(self._most)
         self._room_for_huge = asyncio.Semaphore(1)
         self._idle: list[_Process] = []
@@ -113,6 +127,19 @@ class Parsers:
     def pids(self) -> tuple[int, ...]:
         """The processes there are now."""
         return tuple(process.pid for process in (*self._idle, *self._busy) if process.is_alive)
+
+    def wants(self, job: Job) -> bool:
+        """Whether a body should be read in a process of its own.
+
+        A heavy one always: the other turns cannot wait so long. A medium one while this process has no time left,
+        and there is another core: handing it over takes a fifth of reading it.
+        """
+        return job.is_heavy or (
+            len(job.body) >= MEDIUM
+            and self._most > 1
+            and len(self._busy) < self._most
+            and self._saturation.is_full
+        )
 
     async def read(self, job: Job) -> Parsed | None:
         """Read a body; None: no parser could, within its limits.

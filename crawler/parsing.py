@@ -6,6 +6,7 @@ It is the same work wherever it is done: in the worker for what is small, in a p
 """
 
 import hashlib
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -58,7 +59,9 @@ def parse(job: Job) -> Parsed:
     Raises:
         crawler.core.content.UnreadableError: no parser could make anything of it.
     """
-    page = parse_page(job.body, job.url, job.content_type, job.headers, parser=job.parser)
+    page = parse_page(
+        job.body, job.url, job.content_type, job.headers, parser=job.parser, clock=time.perf_counter
+    )
     if not may_store(page.media_type, job.types):
         return Parsed(page)
     return Parsed(page, hashlib.sha256(job.body).digest(), pack(job.body))

@@ -28,6 +28,7 @@ from crawler.adapters.postgres import Database
 from crawler.alerts import Alerts, alerting
 from crawler.core.errors import FaircrawlError, leaves
 from crawler.enduring import AWAY
+from crawler.memory import collect_less
 from crawler.progress import Progress, together
 from crawler.queues import opened_queue, reach_queue
 from crawler.settings import Settings
@@ -220,6 +221,7 @@ async def _serve() -> None:
 def main() -> None:
     """Be a worker process."""
     configure()
+    collect_less()
     try:
         uvloop.run(_serve())
     except* FaircrawlError as errors:

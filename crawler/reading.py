@@ -1,7 +1,7 @@
 """What an answer says, without holding up the others.
 
 Answer ──OK──► small: read here, at once ──────────────┬──► Read: page, digest, compressed body
-            └► heavy: in a parser process, bounded ────┤
+            └► heavy, or we are busy: in a process ────┤
                                                         └──► no parser could: decode_error
 Sitemaps and feeds are always read in a parser process.
 """
@@ -74,7 +74,7 @@ class Reader:
         )
         detail = UNREADABLE
         try:
-            parsed = await self._parsers.read(job) if job.is_heavy else parse(job)
+            parsed = await self._parsers.read(job) if self._parsers.wants(job) else parse(job)
         except UnreadableError:
             parsed = None
         except OSError:  # no parser process could be started: our lack, and no fault of the page

@@ -195,5 +195,4 @@ class Recorder:
 
 
 def _weight(visit: Visit) -> int:
-    body = len(visit.answer.body) if visit.answer is not None else 0
-    return VISIT_BYTES + body + len(visit.compressed or b"") + 200 * len(visit.links)
+    return VISIT_BYTES + len(visit.compressed or b"") + 200 * len(visit.links)

@@ -114,8 +114,8 @@ class RobotsRefresh:
 
     async def _ask(self, wish: Wish, origin: str, slot: Slot, lease: Lease) -> float:
         """Ask for the rules of one origin, unless somebody else has: the seconds it wants to be left alone after it, if it says so."""
-        old = (await self._rules.load(wish.domain_id, origin)).record
-        if old is None or not old.wished:
+        loaded = await self._rules.load(wish.domain_id, origin)
+        if (old := loaded.record) is None or not old.wished:
             return 0.0
         agent = wish.user_agent or self._user_agent
         asked = await self._asker.ask(origin, slot, until=inf, user_agent=agent, lease=lease)
@@ -123,7 +123,7 @@ class RobotsRefresh:
             return 0.0
         now, token = datetime.now(UTC), product_token(agent)
         record = asked.record(origin, old, now)
-        known = await self._rules.store(wish.domain_id, wish.domain, record, token=token, old=old)
+        known = await self._rules.store(wish.domain_id, wish.domain, record, token=token, old=loaded)
         crawl_delay = (await self._rules.standing(known, now, token)).rules.crawl_delay or 0.0
         rest = rest_wanted(asked.answer) if domain_of(asked.url) == wish.domain else 0.0
         return max(rest, min(self._longest, crawl_delay))

@@ -6,22 +6,24 @@
 1. Only the holder of a domain asks for the robots.txt of its origins, so nobody else writes these rows.
 2. A new copy, and that what the old one refused is due again, are written together or not at all.
 3. Memory is bounded by `MOST_BYTES`, whatever sites serve; long rules are read in a thread.
+4. What many turns ask and write at once goes together: a site of four pages would cost as much for its rules as for the pages.
 """
 
 import asyncio
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Final
 
+from crawler.adapters.origins import Asked, Key, forgotten, known_origins, put_origins
 from crawler.adapters.postgres import Database
 from crawler.adapters.touching import touch
-from crawler.core.content import clean
 from crawler.core.robots_record import RobotsRecord, Standing, effective, needs_fetch, rules_differ
 from crawler.core.urls import canonical, domain_of
 from crawler.core.urls import domain_id as number_of
+from crawler.gathering import Gathering
 
 KEPT_IN_MEMORY: Final = 20_000
 """Origins."""
@@ -61,6 +63,8 @@ class RulesBook:
     def __init__(self, database: Database, *, most_bytes: int = MOST_BYTES) -> None:
         self._database = database
         self._most_bytes = most_bytes
+        self._loads = Gathering(self._load)
+        self._stores = Gathering(self._store)
         self._known: OrderedDict[str, Known] = OrderedDict()
         self._origins: defaultdict[int, set[str]] = defaultdict(set)
         self._wished: dict[int, set[str]] = {}
@@ -113,8 +117,7 @@ class RulesBook:
 
     async def load(self, domain_id: int, origin: str) -> Known:
         """What PostgreSQL remembers of the origin, however old."""
-        row = await self._database.row("robots_get", domain_id, origin)
-        return self._remember(origin, None if row is None else RobotsRecord(**row))
+        return self._keep(origin, Known(await self._loads.ask((domain_id, origin)), {}))
 
     async def standing(self, known: Known, now: datetime, token: str) -> Standing:
         """As `standing_of`, without holding up anybody else."""
@@ -129,39 +132,54 @@ class RulesBook:
         record: RobotsRecord,
         *,
         token: str,
-        old: RobotsRecord | None = None,
+        old: Known | None = None,
     ) -> Known:
         """Write down what asking brought. Rules that have changed arm again what the old ones refused.
 
-        *old*: the record as it was when it was asked for; PostgreSQL knows it otherwise.
+        *old*: what was loaded before it was asked for; PostgreSQL is asked otherwise.
         """
         now = record.fetched_at
         if now is None:
             raise AssertionError(record)
-        if old is None:
-            old = (await self.load(domain_id, record.origin)).record
-        known = Known(record, {})
+        loaded = await self.load(domain_id, record.origin) if old is None else old
+        before, known = loaded.record, Known(record, {})
         named = (await self.standing(known, now, token)).rules.sitemaps[:MOST_SITEMAPS]
         sitemaps = [url for text in named if (url := canonical(text, f"{record.origin}/")) is not None]
-        compare = partial(rules_differ, old, record, now)
-        differ = await asyncio.to_thread(compare) if known.is_long or Known(old, {}).is_long else compare()
-        async with self._database.transaction() as session:
-            await session.fetch("record_hold")
-            if await session.fetch("record_erased", [], [domain_id]):
-                return known  # forgotten meanwhile, and so is this
-            expires_at = await session.value(
-                "robots_put", domain_id, record.origin, record.status, record.body, record.good_at, now, record.expires_at,
-                record.failures, clean(record.detail), sitemaps, old is not None and old.wished,
-            )  # fmt: skip
-            if differ and (again := await session.fetch("robots_rearm", domain_id, record.origin)):
-                # Due by the database's clock, not by ours.
-                youngest = max(row["crawl_id"] for row in again)
-                await touch(session, [(domain_id, domain, again[0]["due_at"], youngest)])
+        compare = partial(rules_differ, before, record, now)
+        differ = await asyncio.to_thread(compare) if known.is_long or loaded.is_long else compare()
+        asked = Asked(domain_id, record, tuple(sitemaps), wished=before is not None and before.wished)
+        expires_at = await (self._store_and_rearm(asked, domain) if differ else self._stores.ask(asked))
+        if expires_at is None:
+            return known  # forgotten meanwhile, and so is this
         known.record = replace(record, expires_at=expires_at)
         return self._keep(record.origin, known)
 
-    def _remember(self, origin: str, record: RobotsRecord | None) -> Known:
-        return self._keep(origin, Known(record, {}))
+    async def _load(self, keys: Sequence[Key]) -> list[RobotsRecord | None]:
+        known = await known_origins(self._database, list(dict.fromkeys(keys)))
+        return [known.get(key) for key in keys]
+
+    async def _store(self, asked: Sequence[Asked]) -> list[datetime | None]:
+        """Write down many that refuse nothing else than before: when each expires; None: its domain is to be forgotten."""
+        latest = {(one.domain_id, one.record.origin): one for one in asked}
+        async with self._database.transaction() as session:
+            gone = await forgotten(session, [one.domain_id for one in asked])
+            expires = await put_origins(
+                session, [one for one in latest.values() if one.domain_id not in gone]
+            )
+        return [expires.get((one.domain_id, one.record.origin)) for one in asked]
+
+    async def _store_and_rearm(self, asked: Asked, domain: str) -> datetime | None:
+        """As `_store`, of one whose rules differ: what the old ones refused is due again."""
+        domain_id, origin = asked.domain_id, asked.record.origin
+        async with self._database.transaction() as session:
+            if await forgotten(session, [domain_id]):
+                return None
+            expires = await put_origins(session, [asked])
+            if again := await session.fetch("robots_rearm", domain_id, origin):
+                # Due by the database's clock, not by ours.
+                youngest = max(row["crawl_id"] for row in again)
+                await touch(session, [(domain_id, domain, again[0]["due_at"], youngest)])
+        return expires[domain_id, origin]
 
     def _keep(self, origin: str, known: Known) -> Known:
         old = self._known.pop(origin, None)

@@ -308,7 +308,7 @@ class TurnVisit:
         record = asked.record(origin, known.record, datetime.now(UTC))
         token = product_token(user_agent)
         return await self._tools.rules.store(
-            self.turn.domain_id, self.turn.domain, record, token=token, old=known.record
+            self.turn.domain_id, self.turn.domain, record, token=token, old=known
         )
 
     async def _is_condemned(self, item: TurnUrl) -> bool:

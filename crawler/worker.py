@@ -125,7 +125,9 @@ class Worker:
     def progress(self) -> Progress:
         """How far it has come."""
         times, recorder, visits = os.times(), self.recorder, self._active.values()
-        rests = [rest for visit in visits if (rest := visit.rest) is not None]
+        open_requests = sum(visit.open_requests for visit in visits)
+        # Only who has nothing open waits for a pause, and there may be thousands of turns.
+        rests = [] if open_requests else [rest for visit in visits if (rest := visit.rest) is not None]
         return Progress(
             pages=recorder.pages,
             visits=recorder.visits,
@@ -134,7 +136,7 @@ class Worker:
             last_commit=recorder.last_commit,
             cpu_seconds=times.user + times.system + self._parsers.cpu_seconds,
             outcomes=dict(recorder.outcomes),
-            open_requests=sum(visit.open_requests for visit in visits),
+            open_requests=open_requests,
             lookups=0 if self._resolver is None else self._resolver.lookups,
             rest=min(rests, default=None),
             unwritten=recorder.waiting,

@@ -16,6 +16,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import zlib
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -43,11 +44,25 @@ HASTE: Final = {
     "autovacuum_naptime": "5s",
 }
 """Nothing here has to outlive a power cut."""
+LONGEST_NAME: Final = 120
 TEMPLATE: Final = "template_of_tests"
+TESTS: Final = Path(__file__).parent
+FIRST: Final = (  # noqa: SIM905 - two dozen pairs of quotes would hide the names
+    "system/test_disasters system/test_crash system/test_critical system/test_many system/test_schedule contract/test_rabbit_node"
+    " system/test_freshness system/test_sitemaps system/test_commands system/test_hostile system/test_traps system/test_demo"
+    " system/test_wheel system/test_refresh system/test_robots_refresh system/test_crawl system/test_more_commands system/test_seed"
+    " system/test_dead system/test_history system/test_stale adapters/test_frontier_walk adapters/test_embedded adapters/test_plans"
+    " adapters/test_web_time contract/test_rabbit test_checking_broker"
+).split()
+"""The files that take longest, to begin with."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Find one RabbitMQ for all testers (pytest -n), before there are any: two could not install it at once."""
+    # Hundreds of programs are started: where Python keeps nothing compiled, a third of what each costs is to compile us.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # Nor does any of them meet a certificate of the world: to read all its authorities is a tenth of what they cost.
+    os.environ["SSL_CERT_FILE"] = os.devnull
     if hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         return
     broker = contextlib.ExitStack()
@@ -56,6 +71,28 @@ def pytest_configure(config: pytest.Config) -> None:
     except NoBrokerError as error:
         pytest.exit(str(error), returncode=1)
     config.add_cleanup(broker.close)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A short name for a long value: with the values themselves, the names of all tests took 30 MB, and every tester told them."""
+    if not isinstance(val, (str, bytes)) or len(val) <= LONGEST_NAME:
+        return None
+    data = val if isinstance(val, bytes) else val.encode("utf-8", "surrogatepass")
+    return f"{val[:20]!r}-and-{len(val)}-{zlib.crc32(data):08x}"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes longest comes first, or one tester would be left with it when the others are done."""
+    places = {TESTS / f"{name}.py": place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(FIRST)))
+    if not getattr(config.option, "loadgroup", False):
+        return
+    apart = [
+        item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid
+    ]
+    if apart:
+        raise pytest.UsageError(f"pytest-xdist does not keep groups together with this pytest, as {apart[0]}")
 
 
 class Server:

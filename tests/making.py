@@ -50,7 +50,11 @@ def visit(item: TurnUrl, settlement: Settlement | None = None, **more: Any) -> V
     if body:
         digest = blake2b(body, digest_size=32).digest()
         made = replace(
-            made, digest=digest, compressed=body, page=Page("text/html", "utf-8", f"page {number}")
+            made,
+            digest=digest,
+            compressed=body,
+            size=len(body),
+            page=Page("text/html", "utf-8", f"page {number}"),
         )
     return replace(made, **more)
 

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +59,13 @@ def each(*tops: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", [name for name in names if name.startswith(tops)])
 
 
-def nodes(name: str) -> Iterator[ast.AST]:
+@cache
+def nodes(name: str) -> tuple[ast.AST, ...]:
     """Everything a module says."""
-    return ast.walk(ast.parse((ROOT / name).read_text("utf-8")))
+    return tuple(ast.walk(ast.parse((ROOT / name).read_text("utf-8"))))
 
 
+@cache
 def imports(name: str) -> set[str]:
     """The modules that a module imports, in full."""
     plain = {alias.name for node in nodes(name) if isinstance(node, ast.Import) for alias in node.names}

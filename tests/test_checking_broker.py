@@ -53,6 +53,7 @@ async def test_a_good_one(amqp: tuple[str, str]) -> None:
     assert not any("guest:guest" in one.text for one in found[0])
 
 
+@pytest.mark.xdist_group("node")
 async def test_permissions(node: PrivateNode) -> None:
     """A user who may do too little is told so with the command that mends it; given to rabbitmqctl, nothing is wrong any more."""
     outside = await wrong(named(node))
@@ -74,6 +75,7 @@ async def test_permissions(node: PrivateNode) -> None:
     assert PASSWORD not in outside + nothing + unwritable + "".join(one.text for one in after)
 
 
+@pytest.mark.xdist_group("node")
 async def test_not_let_in(node: PrivateNode) -> None:
     """A wrong password, a missing virtual host and a port without a broker are told apart, and no password is shown."""
     refused = await wrong(named(node, password="guess-4712"))

@@ -14,7 +14,7 @@ from crawler.adapters.queue import PostgresQueue
 from crawler.core.errors import DatabaseUnavailableError
 from crawler.core.turns import Turn, decode
 from crawler.core.urls import domain_id
-from crawler.dispatch import LEAST_HIGH_WATER, MOST_URLS, Dispatcher, TurnSizes
+from crawler.dispatch import LEAST_HIGH_WATER, LOOK_AGAIN, MOST_URLS, Dispatcher, TurnSizes
 from tests.making import QUEUE_LEASE, Frontiers, blocked, row, rows, slow, until
 
 A = "https://a.example/"
@@ -209,6 +209,20 @@ async def test_woken(bench: Bench) -> None:
 
     assert first < 0.9  # it looks by itself once a second
     assert running.cancelled()
+
+
+async def test_pause_ends(bench: Bench) -> None:
+    """After a round that took some, the dispatcher is awake when the next pause ends: nobody else would wake it."""
+    await bench.heart.crawl(A, "https://b.example/")
+    await bench.database.script(
+        "update domains set ready_at = now() + interval '0.9 s' where name = 'b.example'"
+    )
+    clock = asyncio.get_running_loop().time
+    bench.dispatcher._next = at_the_next_look = clock() + LOOK_AGAIN  # as `run` has it
+    taken = await bench.dispatcher.dispatch_once()
+
+    assert taken == 1
+    assert bench.dispatcher._next < at_the_next_look
 
 
 def dispatched(lost: int, delay: float, concurrency: int | None) -> Dispatched:

@@ -51,8 +51,8 @@ class Desk:
         return await self._reader.sitemap(body if isinstance(body, Answer) else answer(body), URL)
 
     async def busy(self) -> int:
-        """The process that is at work now, once there is one that has spent some time at it."""
-        while not (pids := [pid for pid in self.parsers.pids if ticks(pid) > 20]):  # noqa: ASYNC110 - of another program
+        """The process that is at work now, once there is one that has spent more time than starting takes."""
+        while not (pids := [pid for pid in self.parsers.pids if ticks(pid) > 80]):  # noqa: ASYNC110 - of another program
             await asyncio.sleep(0.01)
         return pids[0]
 

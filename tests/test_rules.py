@@ -13,7 +13,7 @@ from crawler.core.model import Outcome
 from crawler.core.robots_lines import MAX_ROBOTS_BYTES
 from crawler.core.robots_record import WISHED, RobotsRecord
 from crawler.core.urls import domain_id
-from crawler.rules import LONG, RulesBook
+from crawler.rules import LONG, Known, RulesBook
 from tests.making import Frontiers, blocked, release, settled, slow, visit
 
 NAME = "a.example"
@@ -44,7 +44,7 @@ def good(body: bytes, origin: str = ORIGIN) -> RobotsRecord:
 
 async def store(rules: RulesBook, record: RobotsRecord, old: RobotsRecord | None = None) -> RobotsRecord:
     """Write it down: the record that is known then."""
-    known = await rules.store(NUMBER, NAME, record, token=US, old=old)
+    known = await rules.store(NUMBER, NAME, record, token=US, old=None if old is None else Known(old, {}))
     assert known.record is not None
     return known.record
 

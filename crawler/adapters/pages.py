@@ -9,6 +9,7 @@
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -154,7 +155,7 @@ def _page_row(visit: Visit) -> tuple[object, ...]:
         ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
         page.title if page else None, page.language if page else None, visit.redirect_url,
         _header(answer.header("etag")), _header(answer.header("last-modified")),
-        len(answer.body) if kept else None, visit.digest, page.text_digest if page else None, page.gist if page else None,
+        visit.size if kept else None, visit.digest, page.text_digest if page else None, page.gist if page else None,
     )  # fmt: skip
 
 
@@ -163,7 +164,14 @@ def small(number: int | None) -> int | None:
     return None if number is None else min(number, SMALLINT)
 
 
+_NOT_STORABLE: Final = re.compile(r"\\u(?:0000|d[89a-f])")
+"""A NUL or half of a surrogate pair as JSON writes it; also some that are none, which does no harm."""
+
+
 def _pairs(headers: Sequence[tuple[str, str]]) -> str:
+    text = json.dumps(headers)  # a list of pairs, and ASCII
+    if _NOT_STORABLE.search(text) is None:
+        return text
     return json.dumps([[clean(name), clean(value)] for name, value in headers])
 
 

@@ -481,18 +481,26 @@ update domains set turn = turn + 1, holder = null,
 where domain_id = $1 and turn = $2 returning domain_id;
 
 -- name: robots_get
-select origin, status, body, good_at, fetched_at, expires_at, failures, detail from origins where domain_id = $1 and origin = $2;
+-- $1, $2 of many origins; those of which nothing is known are missing.
+select origin, status, body, good_at, fetched_at, expires_at, failures, detail
+from unnest($1::bigint[], $2::text[]) x(domain_id, origin) join origins o using (domain_id, origin);
 
 -- name: robots_put
--- $11 whether the wish for a new one (robots_wish) was there when it was asked for: one that came later is not fulfilled by this answer.
+-- Of many origins. $10 JSON. $11 whether the wish for a new one (robots_wish) was there when they were asked for: one that came later is
+-- not fulfilled by this answer.
 insert into origins as o (domain_id, origin, status, body, good_at, fetched_at, expires_at, failures, detail, sitemaps)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+select domain_id, origin, status, body, good_at, fetched_at, expires_at, failures, detail,
+       array(select jsonb_array_elements_text(sitemaps::jsonb))
+from unnest($1::bigint[], $2::text[], $3::smallint[], $4::bytea[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::int[],
+            $9::text[], $10::text[])
+     x(domain_id, origin, status, body, good_at, fetched_at, expires_at, failures, detail, sitemaps)
+order by domain_id, origin
 on conflict (domain_id, origin) do update
 set status = excluded.status, body = excluded.body, good_at = excluded.good_at, fetched_at = excluded.fetched_at,
     expires_at = case when o.expires_at = 'epoch' and not $11 then o.expires_at else excluded.expires_at end,
     failures = excluded.failures, detail = excluded.detail, sitemaps = excluded.sitemaps,
     sitemaps_at = case when o.sitemaps = excluded.sitemaps then o.sitemaps_at else now() end
-returning o.expires_at;
+returning o.domain_id, o.origin, o.expires_at;
 
 -- name: robots_rearm
 -- Step 3. The rules of an origin have changed: what they refused is due again. $1 domain, $2 origin. The caller holds the domain and
@@ -943,7 +951,7 @@ select count(*)::int from workers where queue <> $1 and slots > 0 and seen_at > 
 delete from workers where seen_at < now() - interval '1 day' returning worker_id;
 
 -- name: workers_slots
-select coalesce(sum(slots), 0)::int from workers where seen_at > now() - interval '1 minute';
+select coalesce(sum(slots), 0)::int as slots, count(*)::int as workers from workers where seen_at > now() - interval '1 minute';
 
 -- name: workers_shown
 -- Everybody who signed in, and how many domains each visits now. Those are few, and have an index of their own (domains_out).

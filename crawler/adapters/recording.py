@@ -191,8 +191,8 @@ def sooner(link: FoundLink) -> float:
 async def _bodies(session: Session, visits: Iterable[Visit]) -> None:
     bodies: dict[bytes, tuple[int, bytes]] = {}
     for visit in visits:
-        if visit.digest is not None and visit.compressed is not None and visit.answer is not None:
-            bodies[visit.digest] = len(visit.answer.body), visit.compressed
+        if visit.digest is not None and visit.compressed is not None:
+            bodies[visit.digest] = visit.size, visit.compressed
     if bodies:
         await session.fetch(
             "record_bodies", *columns(((d, size, data) for d, (size, data) in bodies.items()), 3)

@@ -1,6 +1,7 @@
 """zstd for the bodies we keep: the standard library's from Python 3.14 on, its backport before."""
 
 import sys
+from functools import cache
 from typing import Final
 
 from crawler.core.errors import DatabaseError
@@ -11,12 +12,24 @@ else:
     from backports import zstd
 
 LEVEL: Final = 3
-"""166 us a page at a ratio of 7."""
+"""A ratio of 7; level 1 takes two thirds of the time, and 4 % more room."""
 
 
 def pack(body: bytes) -> bytes:
     """A body as it is stored: one frame that knows its length."""
-    return zstd.compress(body, LEVEL)
+    compressor = _compressor()
+    try:
+        compressor.set_pledged_input_size(len(body))
+        return compressor.compress(body, compressor.FLUSH_FRAME)
+    except BaseException:  # it may be in the middle of a frame
+        _compressor.cache_clear()
+        raise
+
+
+@cache
+def _compressor() -> zstd.ZstdCompressor:
+    """One for all bodies: to make one costs twice as much as packing a small page."""
+    return zstd.ZstdCompressor(level=LEVEL)
 
 
 def unpack(stored: bytes) -> bytes:

@@ -10,7 +10,7 @@ from crawler.adapters.zstd import unpack
 from crawler.cli.looking import NothingYetError, print_facts, print_heading, print_json, run
 from crawler.cli.options import database_options, settings_from
 from crawler.cli.show import earlier, how_to_keep, stored_page, version_facts, version_of
-from crawler.core.content import visible_text
+from crawler.core.trees import visible_text
 from crawler.core.urls import canonical_or_error
 from crawler.differing import Difference, difference, source_lines, text_lines
 from crawler.exporting import text_of

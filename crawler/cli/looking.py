@@ -14,9 +14,6 @@ from typing import Any, Final
 
 import click
 import uvloop
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from crawler.adapters.crawls import Crawls
 from crawler.cli import DONE
@@ -80,6 +77,11 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, indent:
     plain = [title.removeprefix(">") for title in titles]
     cells = [[seen(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
+        # Only here: to import rich takes a tenth of the time that a command takes.
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         if indent:
             table.add_column("", width=len(indent) - 2)

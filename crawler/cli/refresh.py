@@ -42,7 +42,8 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     On an embedded database with nobody at work, the command visits the URLs by itself, and nothing else; else workers do.
 
     --all makes everything due that the crawl has visited, and leaves the rest to who works; on an embedded database with nobody at work
-    it then crawls, as `crawl run` does. The same command, or `crawl run`, goes on after an interruption.
+    it then crawls, as `crawl run` does, with --concurrency and --processes. The same command, or `crawl run`, goes on after an
+    interruption.
 
     --robots is for a robots.txt that has just changed: crawls at work ask before their next request, and what the new rules disallow is
     not fetched any more. A URL or a host names its domain.

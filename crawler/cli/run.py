@@ -24,6 +24,7 @@ from crawler.core.addresses import AddressPolicy
 from crawler.core.urls import domain_id, domain_of
 from crawler.crawling import Summary, crawl
 from crawler.exporting import export_to, refuse_unwritable
+from crawler.memory import collect_less
 from crawler.opening import Opened, opened
 from crawler.phrases import seen
 from crawler.seeds import Seeds, excluded, gather, refuse_name, refuse_private
@@ -91,6 +92,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     name = refuse_name(given["name"] or domain_of(seeds.urls[0]))
     wish = wish_of(given, name, seeds.domains, settings)
     with alerting(settings, crawl=name) as alerts:
+        collect_less()
         return uvloop.run(
             _run(
                 settings,

@@ -24,9 +24,9 @@ from crawler.cli.looking import (
     write,
 )
 from crawler.cli.options import database_options, settings_from
-from crawler.core.content import visible_text
 from crawler.core.errors import FaircrawlError, UsageError
 from crawler.core.model import UrlKind
+from crawler.core.trees import visible_text
 from crawler.core.urls import canonical_or_error, domain_id, domain_of, url_hash
 from crawler.exporting import page_object
 from crawler.opening import Opened, opened_to_look

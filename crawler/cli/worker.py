@@ -15,6 +15,7 @@ from crawler.cli.options import fetch_options, queue_options, settings_from
 from crawler.cli.stopping import heed_signals
 from crawler.cli.telling import telling
 from crawler.core.errors import UsageError
+from crawler.memory import collect_less
 from crawler.opening import opened
 from crawler.phrases import count
 from crawler.processes import at_work
@@ -49,6 +50,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     settings = settings_from(ctx).settings
     refuse_unreachable(settings)
     with alerting(settings) as alerts:
+        collect_less()
         return uvloop.run(_work(settings, alerts, quiet=given["quiet"]))
 
 

@@ -1,6 +1,6 @@
 """What a body is, before and apart from its links: media type, charset, text, digest.
 
-    Content-Type ──► sniff() ──► media type ──► html_tree() or decode() ──► text ──► text_digest()
+    Content-Type ──► sniff() ──► media type ──► trees.html_tree() or decode() ──► text ──► text_digest()
 
 1. Nothing here raises, whatever the bytes.
 2. Time and memory grow with the bytes and no faster; where HTML itself breaks that, `taming` mends it.
@@ -12,10 +12,9 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from turbohtml import Document, HTMLParseError, PlainText, parse, parse_xml
+from turbohtml import HTMLParseError, parse, parse_xml
 from turbohtml.detect import detect
 
-from crawler.core.taming import tame_layout, tamed
 from crawler.core.timestamps import folded
 
 SNIFFED_BYTES: Final = 1445
@@ -230,66 +229,11 @@ def decode(body: bytes, charset: str | None) -> tuple[str, str]:
     return body.decode(f"whatwg-{charset}", "replace"), charset
 
 
-_PLAIN: Final = PlainText(layout="strict", bullet="")
 _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
-
-
-def html_tree(body: bytes, charset: str | None) -> tuple[Document, str]:
-    """The tree of an HTML body, and the encoding it was read in (WHATWG name, lower case).
-
-    `charset` is what the header said; a byte order mark beats it; ``<meta>``, an XML declaration and the
-    detector come after it. Raises nothing but what turbohtml documents: `PARSER_FAILS`.
-
-    `taming` keeps HTML from multiplying; it reads ASCII, so that what is written otherwise is decoded first.
-    """
-    decoded_from = None
-    if len(body) > FEW_BYTES and (
-        body.startswith((b"\xfe\xff", b"\xff\xfe")) or charset in _DISGUISES or b"\x1b" in body
-    ):
-        text, decoded_from = decode(body, charset or (detect(body).encoding or FALLBACK).lower())
-        body, charset = text.encode("utf-8", "replace"), "utf-8"
-    body = tamed(body)
-    tree = _parse(body, charset)
-    if tree.encoding_confidence == "tentative" and (declared := xml_charset(body)) not in {None, _name(tree)}:
-        tree = _parse(body, declared)
-    return tree, decoded_from or _name(tree)
-
-
-FEW_BYTES: Final = 4_096
-"""So few cannot multiply to more than 20 ms."""
-_DISGUISES: Final = frozenset({"utf-16le", "utf-16be", "iso-2022-jp"})
-"""Encodings in which a tag's name need not be written in its ASCII bytes (the last needs an escape)."""
 
 
 class UnreadableError(ValueError):
     """No parser can read this body within its bounds."""
-
-
-PARSER_FAILS: Final = (HTMLParseError, LookupError, UnreadableError)
-"""What a parser may raise: turbohtml documents the first (in strict mode) and the second (for an encoding it does not know)."""
-
-
-def _parse(body: bytes, charset: str | None) -> Document:
-    return parse(
-        body,
-        encoding=charset,
-        detect_encoding=charset is None,
-        positions=False,
-        allow_declarative_shadow_roots=False,  # or links in them could not be found by walking the tree
-    )
-
-
-def _name(tree: Document) -> str:
-    return (tree.encoding or FALLBACK).lower()
-
-
-def tree_text(tree: Document) -> str:
-    """The visible text of a tree: a line or more to a block, white space folded but in ``<pre>``.
-
-    May take tables out of the tree, never a link.
-    """
-    tame_layout(tree)
-    return clean(tree.to_text(_PLAIN))
 
 
 def xml_text(text: str) -> str:
@@ -310,22 +254,6 @@ def reads_as_html(media_type: str, prefix: bytes) -> bool:
 _HTML_ELEMENT: Final = re.compile(rb"<html[\s>]", re.IGNORECASE)
 
 
-def visible_text(body: bytes, content_type: str | None, charset: str | None) -> str:
-    """What a reader sees: of HTML all but head, scripts, styles and templates; of XML the character data.
-
-    `charset` is a WHATWG name known from before (`Page.charset`), or None to find out. Empty for what is not
-    text.
-    """
-    told = sniff(body, content_type)
-    charset = charset or charset_of(content_type)
-    if reads_as_html(told, body):
-        return tree_text(html_tree(body, charset)[0])
-    if not is_text(told):
-        return ""
-    text, _ = decode(body, charset)
-    return clean(xml_text(text) if is_xml(told) else text)
-
-
 def text_digest(text: str) -> bytes | None:
     """128-bit BLAKE2b of a text without its white space, and with one sign for each time in it; None if nothing is left.
 
@@ -338,4 +266,11 @@ def text_digest(text: str) -> bytes | None:
 
 def clean(text: str) -> str:
     """The text with NUL and lone surrogates, which PostgreSQL refuses, replaced by U+FFFD."""
-    return text if text.isascii() and "\0" not in text else _NOT_STORABLE.sub("\ufffd", text)
+    if "\0" not in text:
+        try:
+            text.encode()  # a tenth of what looking for surrogates costs
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
+    return _NOT_STORABLE.sub("\ufffd", text)

@@ -287,6 +287,8 @@ class Visit:
     """Whether it says something else than before; None: nothing was known of it, or nothing came."""
     sitemap: "SitemapRead | None" = None
     """What was read, of a sitemap."""
+    size: int = 0
+    """Bytes of the body. The body itself is not kept here: a visit may have to wait for the database."""
     rule: str | None = None
     """The refresh rule by which the next visit was decided; None: by none."""
 

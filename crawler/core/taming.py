@@ -26,7 +26,7 @@ FEW_TAGS: Final = 600
 """So few tags make no more than 90,000 nodes: 20 ms and 10 MB."""
 NODES: Final = 100_000
 """Nodes that repeated formatting may come to. And one for every `BYTES_A_NODE` of the body."""
-BYTES_A_NODE: Final = 8
+BYTES_A_NODE: Final = 1
 DEEPEST: Final = 512
 """turbohtml nests no deeper, so no more elements are open at a time."""
 COPIED: Final = 16_000_000
@@ -39,17 +39,34 @@ FEW_BYTES: Final = 16 * 1024
 
 _ENDS: Final = rb"(?=[\t\n\f\r />])"
 """What stands behind the name of a tag."""
-_REST: Final = rb"((?:[^<>\"'=]++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]*+(?=[\t\n\f\r >])))?+)*+>)?+"
-"""The rest of a start tag that can be read in one way only, so that it certainly ends there; empty if it cannot."""
+_REST: Final = rb"(?:[^<>\"'=]++(?:=(?:\"[^\"<>]*+\"|'[^'<>]*+'|[^\s\"'<>]*+(?=[\t\n\f\r >])))?+)*+>"
+"""The rest of a start tag that can be read in one way only, so that it certainly ends there."""
 _NAME: Final = (
     rb"[bceifnstuBCEIFNSTU](?:|[iI][gG]|[oO][dD][eE]|[mM]|[oO][nN][tT]|[oO][bB][rR]|[mM][aA][lL][lL]"
     rb"|[tT][rR][iI][kK][eE]|[tT][rR][oO][nN][gG]|[tT])" + _ENDS
 )
 """All formatting but ``<a>``, and some names that nobody uses: twice as fast as a list of the names."""
-_FORMATTING: Final = re.compile(rb"<(/?)" + _NAME)
-_FORMATTING_TAG: Final = re.compile(rb"<" + _NAME + _REST)
-_ANCHOR: Final = re.compile(rb"<[aA]" + _ENDS + _REST)
-_ROOT: Final = re.compile(rb"<(html|body)" + _ENDS + _REST, re.IGNORECASE)
+_PHRASING: Final = (
+    rb"(?:a(?:bbr)?|b(?:ig|r)?|c(?:ode|ite)|dfn|em|font|i(?:mg)?|kbd|q"
+    rb"|s(?:pan|u[bp]|amp|mall|tr(?:ike|ong))?|tt|u|var)" + _ENDS
+)
+"""What may stand in formatting without keeping its end tag from ending it: no block, no table, no scope of its own."""
+_ENDED: Final = (
+    rb"(?:[^<]*+<(?:/span>|span" + _REST + rb"|/?(?!\1" + _ENDS + rb")" + _PHRASING + _REST + rb")){0,20}+"
+    rb"[^<]*+</\1" + _ENDS
+)
+"""What follows formatting whose end tag follows soon, with little between that is not of the same name: it never comes back.
+
+None of what stands between can be the furthest block of the adoption agency (HTML, 13.2.6.4.7), which would keep it.
+"""
+_FORMATTING: Final = re.compile(rb"<" + _NAME)
+_FORMATTING_END: Final = re.compile(rb"</" + _NAME)
+_OPEN_FORMATTING: Final = re.compile(rb"<(" + _NAME + rb")(?!" + _REST + _ENDED + rb")(" + _REST + rb")?+")
+"""Formatting that may come back: its name, and the rest of its tag, empty if that ends nobody knows where."""
+_ANCHOR: Final = re.compile(rb"<[aA]" + _ENDS + rb"(" + _REST + rb")?+")
+_ENDLESS_ANCHOR: Final = re.compile(rb"<[aA]" + _ENDS + rb"(?!" + _REST + rb")")
+_ROOT: Final = re.compile(rb"<(html|body)" + _ENDS + rb"(" + _REST + rb")?+", re.IGNORECASE)
+_ROOT_NAME: Final = re.compile(rb"<([hH][tT][mM][lL]|[bB][oO][dD][yY])" + _ENDS)
 
 
 def tamed(body: bytes) -> bytes:
@@ -58,36 +75,42 @@ def tamed(body: bytes) -> bytes:
     Formatting that could multiply is read as ``<q>``, which nobody reopens; links that could, as ``<area>``,
     which has no inside and leads to the same place.
     """
-    if len(body) > FEW_BYTES:
-        body = _with_few_roots(body)
+    body = with_few_roots(body)
     tags = body.count(b"<")
     copied = COPIED + COPIES * len(body)
     if tags <= FEW_TAGS and tags * len(body) <= copied:
         return body
-    formatting = _FORMATTING_TAG.findall(body)
+    formatting = [rest for _, rest in _OPEN_FORMATTING.findall(body)]
     if (
         min(len(formatting), DEEPEST) * tags > NODES + len(body) // BYTES_A_NODE
         or sum(map(len, formatting)) * tags > copied
         or b"" in formatting
     ):
-        body = _FORMATTING.sub(lambda tag: b"<" + tag[1] + b"q", body)
-    anchors = _ANCHOR.findall(body)
+        body = _FORMATTING_END.sub(b"</q", _FORMATTING.sub(b"<q", body))
     longest = copied // tags
-    if max(map(len, anchors), default=0) > longest or b"" in anchors:
+    if _has_gap(body, longest) or _ENDLESS_ANCHOR.search(body) is not None:
         body = _ANCHOR.sub(
             lambda tag: tag[0] if 0 < len(tag[1] or b"") <= longest else b"<area" + tag[0][2:], body
         )
     return body
 
 
-def _with_few_roots(body: bytes) -> bytes:
+def _has_gap(body: bytes, size: int) -> bool:
+    """Whether so many bytes may lie between two tags, as they do where a tag that ends before the next one is so long."""
+    step = max(1, size // 2)
+    return any(body.find(b"<", start, start + step) < 0 for start in range(0, len(body) - step + 1, step))
+
+
+def with_few_roots(body: bytes) -> bytes:
     """The body with every ``<html>`` and ``<body>`` beyond the first `ROOTS` of each read as ``<head>``.
 
     That is ignored wherever they would be merged. Of those that are long, or end nobody knows where, the first
     of each is kept.
     """
-    lower = body.lower()
-    if lower.count(b"<html") <= 1 and lower.count(b"<body") <= 1:
+    if len(body) <= FEW_BYTES:
+        return body
+    roots = [root.lower() for root in _ROOT_NAME.findall(body)]
+    if len(roots) == len(set(roots)):
         return body
     seen: Counter[tuple[bytes, bool]] = Counter()
 
@@ -112,7 +135,7 @@ CELL: Final = 250
 ROW: Final = 1_000
 """Bytes that each takes, however small."""
 _CELLS: Final = frozenset({"td", "th"})
-_LAID_OUT: Final = frozenset({"td", "th", "tr"})
+_LAID_OUT: Final = frozenset({"blockquote", "table", "td", "th", "tr"})
 _TOO_DEEP: Final = " ".join(["blockquote"] * (DEEPEST_QUOTE + 1))
 
 
@@ -121,12 +144,11 @@ def tame_layout(tree: Document) -> None:
 
     Of the tables stay the words, a row to a line; of the quotes those that are quotes in eight others.
     """
-    blocks = [element.tag for element in tree.iter_elements({"blockquote", "table"})]
-    if blocks.count("blockquote") > DEEPEST_QUOTE:
-        tree.strip_tags(_TOO_DEEP)
-    if "table" not in blocks:
-        return
     kinds = Counter([element.tag for element in tree.iter_elements(_LAID_OUT)])
+    if kinds["blockquote"] > DEEPEST_QUOTE:
+        tree.strip_tags(_TOO_DEEP)
+    if not kinds["table"]:
+        return
     cells, rows = kinds["td"] + kinds["th"], kinds["tr"]
     if CELL * cells + rows * (ROW + len(tree.text) + 2 * cells) <= AREA:
         return

@@ -13,6 +13,7 @@ Nor is a written date that has neither a year nor a time of day beside it: ``May
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import Final
 
@@ -128,14 +129,12 @@ _AGO_ELSEWHERE: Final = (
 _UNIX: Final = r"1[0-9]{9}(?:[0-9]{3}|\.[0-9]{1,9})?(?!\w|[.,-][0-9])"
 _MORE: Final = rf"(?:{_AT}{_CLOCK})?(?:,?{_GAP}?{_WEEKDAY}(?!\w)|{_GAP}?\({_WEEKDAY}\))?"
 """Behind a date: the time of day, the day of the week."""
-_TIME: Final = re.compile(
-    (
-        rf"(?s:.{{0,{BEFORE}}}?)\b(?<!\.)("
-        rf"(?=[0-9])(?:(?<![+/-])(?:(?:{_FROM_YEAR}|{_FROM_DAY}){_MORE}|{_AGO}|{_UNIX}|{_HOUR})|(?<![0-9:]:){_CLOCK})"
-        rf"|(?=[a-z])(?<![+/-])(?:(?:{_WEEKDAY}[.,]{{0,2}}{_GAP}(?:{_FROM_DAY}|{_FROM_YEAR}|{_FROM_MONTH})"
-        rf"|{_FROM_MONTH}){_MORE}|{_AGO_ELSEWHERE}))"
-    ).encode("latin-1")
-)
+_TIME: Final = (
+    rf"(?s:.{{0,{BEFORE}}}?)\b(?<!\.)("
+    rf"(?=[0-9])(?:(?<![+/-])(?:(?:{_FROM_YEAR}|{_FROM_DAY}){_MORE}|{_AGO}|{_UNIX}|{_HOUR})|(?<![0-9:]:){_CLOCK})"
+    rf"|(?=[a-z])(?<![+/-])(?:(?:{_WEEKDAY}[.,]{{0,2}}{_GAP}(?:{_FROM_DAY}|{_FROM_YEAR}|{_FROM_MONTH})"
+    rf"|{_FROM_MONTH}){_MORE}|{_AGO_ELSEWHERE}))"
+).encode("latin-1")
 """The first time that begins at once or soon, in lower case. Every repetition has a bound, and so has what a place costs."""
 
 _WHITE: Final = b"\t\n\v\f\r\xc2\xa0\xe2\x80\xaf"
@@ -175,9 +174,15 @@ def folded(text: bytes) -> bytes:
     return text if len(places) > MANY else b"".join(_parts(text, shape, places))
 
 
+@cache
+def _times() -> re.Pattern[bytes]:
+    """`_TIME`, compiled when it is first needed: that takes 50 ms, and few commands read pages."""
+    return re.compile(_TIME)
+
+
 def _parts(text: bytes, shape: bytes, places: list[re.Match[bytes]]) -> Iterator[bytes]:
     """The text in pieces, `SIGN` where times were."""
-    done = 0
+    done, time_in = 0, _times()
     for one in places:
         place, end = one.span()
         if not text.startswith(_BEGIN.get(one[0], b""), place) or (
@@ -188,7 +193,7 @@ def _parts(text: bytes, shape: bytes, places: list[re.Match[bytes]]) -> Iterator
         while done <= place:
             start = max(done, place - BEFORE)
             seen = max(0, start - 2)  # what stands before a time decides whether it is one
-            found = _TIME.match(text[seen : place + AFTER].lower(), start - seen)
+            found = time_in.match(text[seen : place + AFTER].lower(), start - seen)
             if found is None or seen + found.start(1) > place:
                 break
             yield text[done : seen + found.start(1)]

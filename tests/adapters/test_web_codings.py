@@ -36,13 +36,13 @@ def gzip_with_fields(data: bytes) -> bytes:
 
 
 CODINGS: Final = [
-    ("gzip", gzip.compress(TEXT)),
-    ("x-gzip", gzip.compress(TEXT)),
-    ("GZip", gzip.compress(TEXT)),
+    ("gzip", gzip.compress(TEXT, mtime=0)),
+    ("x-gzip", gzip.compress(TEXT, mtime=0)),
+    ("GZip", gzip.compress(TEXT, mtime=0)),
     ("gzip", gzip_with_fields(TEXT)),
-    ("gzip", gzip.compress(TEXT[:777]) + gzip.compress(TEXT[777:])),
-    ("gzip", gzip.compress(TEXT) + b"\0\0 trailing garbage"),
-    ("gzip", gzip.compress(TEXT) + b"\x1f"),
+    ("gzip", gzip.compress(TEXT[:777], mtime=0) + gzip.compress(TEXT[777:], mtime=0)),
+    ("gzip", gzip.compress(TEXT, mtime=0) + b"\0\0 trailing garbage"),
+    ("gzip", gzip.compress(TEXT, mtime=0) + b"\x1f"),
     ("deflate", zlib.compress(TEXT)),
     ("deflate", deflate_raw(TEXT)),
     ("br", brotli.compress(TEXT)),
@@ -50,8 +50,8 @@ CODINGS: Final = [
     ("zstd", zstd.compress(TEXT[:777]) + zstd.compress(TEXT[777:])),
     ("identity", TEXT),
     ("", TEXT),
-    ("gzip, gzip", gzip.compress(gzip.compress(TEXT))),
-    ("deflate, identity, br ,gzip", gzip.compress(brotli.compress(zlib.compress(TEXT)))),
+    ("gzip, gzip", gzip.compress(gzip.compress(TEXT, mtime=0), mtime=0)),
+    ("deflate, identity, br ,gzip", gzip.compress(brotli.compress(zlib.compress(TEXT)), mtime=0)),
 ]
 
 

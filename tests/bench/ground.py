@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ OWN: Final = "own"
 SHOWN: Final = ("shared_buffers", "wal_compression", "max_wal_size", "fsync")
 """Of an embedded server, what most tells on its cost."""
 STOPPING: Final = 60.0
+LOOKS: Final = 25
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -106,6 +108,15 @@ class Broker:
     """None: it runs on another machine, or we may not look."""
 
 
+def _listener(port: int) -> int | None:
+    """As `listener`; a server that has just come up is looked for a few times."""
+    for _ in range(LOOKS):
+        if (pid := listener(port)) is not None:
+            return pid
+        time.sleep(0.2)
+    return None
+
+
 @contextlib.contextmanager
 def broker(url: str | None) -> Iterator[Broker | None]:
     """The RabbitMQ that was named, one of our own, or none."""
@@ -116,7 +127,7 @@ def broker(url: str | None) -> Iterator[Broker | None]:
         if programs is None:
             raise BenchError("there is no rabbitmq-server program: install it, or name a broker with --amqp")
         with PrivateNode(programs) as node:
-            yield Broker(node.url, listener(node.port))
+            yield Broker(node.url, _listener(node.port))
     else:
         parts = urlsplit(url)
         here = parts.hostname in LOCAL

@@ -12,8 +12,6 @@ import asyncio
 import contextlib
 import re
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -25,12 +23,11 @@ from typing import Any, Final, TextIO
 import uvloop
 
 from crawler.demo.server import Request
-from tests.bench.measuring import BenchError
+from tests.bench.hosting import announce, hosted
 
 NAME: Final = "d{number}-of-{domains}-by-{each}.test"
 _NAME: Final = re.compile(r"d(\d+)-of-(\d+)-by-(\d+)\.test")
 WORDS: Final = "How a page is found matters less than that it is found once, kindly, and kept. " * 25
-PATIENCE: Final = 20.0
 _A: Final = 1
 
 
@@ -74,40 +71,28 @@ class Web:
 @contextlib.contextmanager
 def served(*, latency: float = 0.0, links: int = 0, log: Path | None = None) -> Iterator[Web]:
     """Serve it from a process of its own while the body runs."""
-    command = [sys.executable, "-m", "tests.bench.web", "--latency", str(latency), "--links", str(links)]
-    command += [] if log is None else ["--log", str(log)]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    if process.stdin is None or process.stdout is None:
-        raise AssertionError(process)
-    try:
-        words = process.stdout.readline().split()
-        if len(words) != 4:
-            raise BenchError("the web did not start: see above")
-        yield Web(int(words[1]), int(words[3]), log, process.pid)
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(PATIENCE)
-        finally:
-            process.kill()
-            process.stdout.close()
+    more = () if log is None else ("--log", log)
+    with hosted("tests.bench.web", "--latency", latency, "--links", links, *more) as server:
+        port, names = server.ports
+        yield Web(port, names, log, server.pid)
 
 
-class _Log:
+class Log:
+    """Requests, one a line."""
+
     def __init__(self, file: TextIO | None) -> None:
         self._file = file
 
     def write(self, host: str, path: str, began: float, status: int) -> None:
+        """One that is over."""
         if self._file is not None:
             self._file.write(f"{host} {path} {began:.6f} {time.monotonic():.6f} {status}\n")
 
 
-class _Line(asyncio.Protocol):
+class Line(asyncio.Protocol):
     """One connection: a request, an answer, and again."""
 
-    def __init__(self, latency: float, links: int, log: _Log) -> None:
+    def __init__(self, latency: float, links: int, log: Log) -> None:
         self._latency = latency
         self._links = links
         self._log = log
@@ -115,9 +100,11 @@ class _Line(asyncio.Protocol):
         self._open: tuple[str, str, float] | None = None
 
     def connection_made(self, transport: Any) -> None:  # uvloop's, which has no type
+        """As `asyncio.Protocol`."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """As `asyncio.Protocol`."""
         self._heard += data
         if b"\r\n\r\n" not in self._heard:
             return
@@ -131,6 +118,7 @@ class _Line(asyncio.Protocol):
             self._answer()
 
     def connection_lost(self, _: Exception | None) -> None:
+        """As `asyncio.Protocol`."""
         if self._open is not None:
             self._log.write(*self._open, 0)
             self._open = None
@@ -195,14 +183,11 @@ class _Names(asyncio.DatagramProtocol):
 
 async def _serve(latency: float, links: int, log: TextIO | None) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(partial(_Line, latency, links, _Log(log)), "0.0.0.0", 0, backlog=4096)
+    server = await loop.create_server(partial(Line, latency, links, Log(log)), "0.0.0.0", 0, backlog=4096)
     names, _ = await loop.create_datagram_endpoint(_Names, local_addr=("127.0.0.1", 0))
     port, at = server.sockets[0].getsockname()[1], names.get_extra_info("sockname")[1]
-    sys.stdout.write(f"port {port} names {at}\n")
-    sys.stdout.flush()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.read()
+    asked = await announce(port=port, names=at)
+    await asked.read()
     names.close()
     server.close()
 

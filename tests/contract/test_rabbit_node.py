@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import cache
 
 import pytest
 
@@ -15,6 +16,8 @@ from crawler.core.errors import BrokerError, BrokerUnavailableError
 from tests.broker import PrivateNode
 from tests.contract.test_rabbit import consuming, everything, waiting
 from tests.making import until
+
+pytestmark = pytest.mark.xdist_group("node")  # they share a broker that is costly to start
 
 PREFIX = f"node-{secrets.token_hex(4)}"
 
@@ -121,8 +124,7 @@ async def test_refused(user: str, vhost: str, line: str, private_broker: Private
 
 async def test_advice(private_broker: PrivateNode) -> None:
     """The command in the line about permissions is the one that helps, and gives no more than is needed."""
-    others(private_broker)
-    url = f"amqp://crawl:wrong@127.0.0.1:{private_broker.port}/"
+    url = stranger(private_broker, "advised", "^$")
     async with RabbitQueue(url, prefix=PREFIX) as queue:
         with pytest.raises(BrokerError) as caught:
             await queue.publish([b"1"])
@@ -147,30 +149,34 @@ async def test_advice(private_broker: PrivateNode) -> None:
 
 async def test_wrong_password_later(private_broker: PrivateNode, stack: AsyncExitStack) -> None:
     """A consumer that was let in once goes on trying, for its password may be put right again."""
-    others(private_broker)
-    private_broker.ctl("set_permissions", "-p", "/", "crawl", ".*", ".*", ".*")
-    url = f"amqp://crawl:wrong@127.0.0.1:{private_broker.port}/"
+    url = stranger(private_broker, "later", ".*")
     queue = await stack.enter_async_context(RabbitQueue(url, prefix=f"{PREFIX}-later"))
     async with consuming(queue, 1) as consumer:
         await queue.publish([b"1", b"2"])
         first = await consumer.next()
-        private_broker.ctl("change_password", "crawl", "another")
-        private_broker.ctl("close_all_user_connections", "crawl", "test")
+        private_broker.ctl("change_password", "later", "another")
+        private_broker.ctl("close_all_user_connections", "later", "test")
         with pytest.raises(BrokerError, match="password"):
             await until(lambda: _published(queue))
-        private_broker.ctl("change_password", "crawl", "wrong")
+        private_broker.ctl("change_password", "later", "wrong")
         first.ack()
         second = await consumer.next()
 
     assert second.body == b"2"
 
 
+@cache  # each rabbitmqctl is a second of the machine's
 def others(node: PrivateNode) -> None:
     """Make a user crawl without permissions, and a virtual host that nobody may use."""
-    if "crawl\t" not in node.ctl("list_users"):
-        node.ctl("add_user", "crawl", "wrong")
-        node.ctl("add_vhost", "other")
-    node.ctl("set_permissions", "-p", "/", "crawl", "^$", "^$", "^$")
+    stranger(node, "crawl", "^$")
+    node.ctl("add_vhost", "other")
+
+
+def stranger(node: PrivateNode, name: str, may: str) -> str:
+    """Make a user, who may do everything to the queues of these names: where the broker is for it."""
+    node.ctl("add_user", name, "wrong")
+    node.ctl("set_permissions", "-p", "/", name, may, may, may)
+    return f"amqp://{name}:wrong@127.0.0.1:{node.port}/"
 
 
 async def _published(queue: RabbitQueue) -> bool:

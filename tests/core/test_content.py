@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core import content
+from crawler.core import content, trees
 
 PNG: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
@@ -172,7 +172,7 @@ def test_visible_text(body: bytes, content_type: str, text: str) -> None:
     """Visible text is what a reader sees of HTML, the character data of XML, and other text as it is."""
     expected = text
 
-    assert content.visible_text(body, content_type, None).strip() == expected
+    assert trees.visible_text(body, content_type, None).strip() == expected
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_digest_depends_on_the_text_alone(body: bytes) -> None:
     """Other markup, attributes, scripts, comments and white space leave the digest of the text as it was."""
     expected = content.text_digest("one two three")
 
-    assert content.text_digest(content.visible_text(body, "text/html", None)) == expected
+    assert content.text_digest(trees.visible_text(body, "text/html", None)) == expected
 
 
 def test_no_text_has_no_digest() -> None:
@@ -203,8 +203,8 @@ def test_xml_declaration_counts_where_html_declares_nothing() -> None:
     expected = ("koi8-r", "windows-1251")
 
     assert (
-        content.html_tree(declared, None)[1],
-        content.html_tree(declared + b"<meta charset=windows-1251>", None)[1],
+        trees.html_tree(declared, None)[1],
+        trees.html_tree(declared + b"<meta charset=windows-1251>", None)[1],
     ) == expected
 
 
@@ -215,7 +215,7 @@ def test_formatting_does_not_multiply(charset: str) -> None:
     body = f"<meta charset={charset}><div>{formatting}</div>{'<p>x' * 50_000}<a href=y>".encode(charset)
     if charset == "iso-2022-jp":
         body = body.replace(b"<b", b"<\x1b(Bb")
-    tree, read_as = content.html_tree(body, None)
+    tree, read_as = trees.html_tree(body, None)
     expected = ("utf-16le" if charset == "utf-16" else charset, True, "y")
 
     assert (
@@ -227,7 +227,7 @@ def test_formatting_does_not_multiply(charset: str) -> None:
 
 def test_large_pages_with_little_formatting_are_read_as_they_are() -> None:
     """A large page whose formatting cannot multiply keeps its elements."""
-    tree, _ = content.html_tree(b"<b>bold</b>" + b"<p>x" * 6_000, None)
+    tree, _ = trees.html_tree(b"<b>bold</b>" + b"<p>x" * 6_000, None)
     expected = 1
 
     assert sum(1 for _ in tree.iter_elements("b")) == expected
@@ -263,7 +263,7 @@ TYPES: Final = (
 def test_no_bytes_raise(body: bytes, content_type: str | None) -> None:
     """Whatever the bytes and the header, there is a type, and text that can be stored."""
     told = content.sniff(body, content_type)
-    text = content.visible_text(body, content_type, None)
+    text = trees.visible_text(body, content_type, None)
     content.text_digest(text)
     expected = (True, text)
 

@@ -9,7 +9,7 @@ import webencodings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core import content, links
+from crawler.core import content, links, trees
 from crawler.core.links import parse_page
 
 URL: Final = "http://site.test/"
@@ -160,7 +160,7 @@ def test_wrong_declarations_do_no_harm(name: str, body: bytes) -> None:
     """Any bytes are read in any encoding that is declared for them, as HTML, XML and text, and can be stored."""
     told = f"charset={name}"
     pages = [parse_page(body, URL, f"{media}; {told}") for media in ("text/html", "text/xml", "text/plain")]
-    texts = [content.visible_text(body, f"{media}; {told}", None) for media in ("text/html", "text/plain")]
+    texts = [trees.visible_text(body, f"{media}; {told}", None) for media in ("text/html", "text/plain")]
     expected = True
     for text in (*texts, *(page.title or "" for page in pages)):
         text.encode()

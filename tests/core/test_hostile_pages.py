@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from crawler.core import content, links
+from crawler.core import links, trees
 from crawler.core.links import MAX_LINKS, parse_page
 
 URL: Final = "http://site.test/"
@@ -74,7 +74,7 @@ def test_entities_do_not_multiply(content_type: str | None, use: str) -> None:
     body = f"<?xml version='1.0'?>{LAUGHS}{use}".encode()
     parse_page(body, URL, content_type)
 
-    assert (len(content.visible_text(body, content_type, None)) < 2 * len(body)) is expected
+    assert (len(trees.visible_text(body, content_type, None)) < 2 * len(body)) is expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core import content, directives, html5, links
+from crawler.core import content, directives, html5, links, trees
 from crawler.core.links import parse_page
 from crawler.core.model import Page
 from crawler.core.urls import canonical
@@ -400,7 +400,7 @@ def test_reference_gives_up_in_time(body: bytes) -> None:
 def test_reference_stands_in() -> None:
     """When one parser gives up the next is asked, and when all have the page is unreadable."""
 
-    def gives_up(body: bytes, charset: str | None) -> links.Reading:
+    def gives_up(body: bytes, charset: str | None, _clock: trees.Clock | None) -> links.Reading:
         raise LookupError(charset, body)
 
     body = b"<p>x"

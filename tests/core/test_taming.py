@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from turbohtml import parse
 
-from crawler.core import content
+from crawler.core import trees
 from crawler.core.links import parse_page
-from crawler.core.taming import ROOTS, tame_layout, tamed
+from crawler.core.taming import NODES, ROOTS, tame_layout, tamed
 
 URL: Final = "http://site.test/"
 
@@ -89,19 +89,24 @@ import resource, sys, time
 from crawler.core.links import parse_page
 from tests.core import test_taming
 page = getattr(test_taming, sys.argv[1])(int(sys.argv[2])) + b"<a href=z>"
+clock = {"watched": time.perf_counter, "tamed": None}[sys.argv[3]]
 parse_page(b"<a href=x>", test_taming.URL, "text/html")
 before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-parse_page(page, test_taming.URL, "text/html")
+parse_page(page, test_taming.URL, "text/html; charset=utf-8", clock=clock)
 print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.parametrize("how", ["watched", "tamed"])
 @pytest.mark.parametrize("shape", MULTIPLYING)
-def test_nothing_multiplies(shape: Callable[[int], bytes]) -> None:
+def test_nothing_multiplies(shape: Callable[[int], bytes], how: str) -> None:
     """A quarter of a megabyte of what HTML multiplies takes less than 50 MB and 2 seconds; some took gigabytes."""
     expected = (True, True)
     told = subprocess.run(
-        [sys.executable, "-c", MEASURE, shape.__name__, "262144"], check=True, capture_output=True, text=True
+        [sys.executable, "-c", MEASURE, shape.__name__, "262144", how],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     seconds, kilobytes = told.stdout.split()
 
@@ -161,7 +166,7 @@ def test_language_of_the_last_of_several_html_elements() -> None:
 def test_html_elements_without_end_are_ignored() -> None:
     """The attributes of the first sixteen html elements count, of others those of a long one."""
     expected = (ROOTS + 1, "de")
-    tree, _ = content.html_tree(roots(20_000) + b"<html lang=de " + numbered("b% ", 2_000) + b">", "utf-8")
+    tree, _ = trees.html_tree(roots(20_000) + b"<html lang=de " + numbered("b% ", 2_000) + b">", "utf-8")
     html = next(tree.iter_elements("html"))
 
     assert (sum(name[0] == "a" for name in html.attrs) + 1, html.attr("lang")) == expected
@@ -172,7 +177,7 @@ def test_words_of_a_table_stay_apart(shape: Callable[[int], bytes]) -> None:
     """A table too large to be laid out gives its words, apart, a row to a line."""
     expected = "one two\nthree"
     body = b"<table><caption>cap</caption><tr><td>one<td>two<tr><th>three</table>"
-    text = content.visible_text(body + shape(60_000), "text/html", "utf-8")
+    text = trees.visible_text(body + shape(60_000), "text/html", "utf-8")
 
     assert expected in "\n".join(" ".join(line.split()) for line in text.splitlines())
 
@@ -182,7 +187,7 @@ def test_ordinary_tables_are_laid_out() -> None:
     expected = ["one    2", "three  4"]
 
     assert (
-        content.visible_text(
+        trees.visible_text(
             b"<table><tr><td>one<td>2<tr><td>three<td>4</table>", "text/html", "utf-8"
         ).splitlines()
         == expected
@@ -231,3 +236,84 @@ def test_tamed_pages_have_the_links_they_had(parts: list[str]) -> None:
     body = html + b"</table>" + numbered("<b a%>", 700) + b"<p>x" * 4_000
 
     assert (parse_page(body, URL, "text/html").links, tamed(body) == body) == (expected, False)
+
+
+NO_TIME: Final = "the clock leaps: everything takes too long"
+ENDLESS: Final = "the clock stands still: nothing takes long"
+
+
+@given(st.lists(TAGS, max_size=200), st.sampled_from([NO_TIME, ENDLESS]))
+def test_watched_or_tamed_a_page_says_the_same(parts: list[str], how: str) -> None:
+    """Whether a page was watched to its end or given up for taming, what is read of it is the same."""
+    html = "".join(part.replace("%", str(number)) for number, part in enumerate(parts))
+    body = (html + "ü é " * 2_000 + "<a href=last>").encode()
+    times = iter(range(10**9))
+    clock = (lambda: float(next(times))) if how == NO_TIME else (lambda: 0.0)
+    expected = parse_page(body, URL, "text/html; charset=utf-8")
+
+    assert parse_page(body, URL, "text/html; charset=utf-8", clock=clock) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>\u00fc",
+        "<meta charset=utf-8><p>\u00fc",
+        "<meta charset=koi8-r><p>\u044f",
+        "\ufeff<meta charset=koi8-r><p>\u044f",
+        "<div><template shadowrootmode=open><a href=/in-the-shadow>x</a></template></div>",
+        "<div><template ShadowRootMode=open><a href=/in-the-shadow>x</a></template></div>",
+        "<?xml version='1.0' encoding='iso-8859-5'?><p>\u044f",
+    ],
+)
+@pytest.mark.parametrize(
+    "content_type", ["text/html", "text/html; charset=utf-8", "text/html; charset=koi8-r"]
+)
+@pytest.mark.parametrize("codec", ["utf-8", "koi8-r", "utf-16"])
+def test_a_clock_changes_nothing(text: str, content_type: str, codec: str) -> None:
+    """Encodings, marks and shadow roots are read as they are without a clock."""
+    body = (text + "<a href=/x>y</a> " * 400).encode(codec, "replace")
+    expected = parse_page(body, URL, content_type)
+
+    assert parse_page(body, URL, content_type, clock=lambda: 0.0) == expected
+
+
+def test_formatting_that_ends_at_once_is_left_alone() -> None:
+    """A page full of short formatting is not changed: none of it can come back."""
+    body = (
+        b"<p><code class='x'><span class=\"pre\">x</span></code> <b>y</b> <em>z <a href=/y>t</a></em>" * 2_000
+    )
+
+    assert tamed(body) == body
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "<b %><b %>x</b>",
+        "<b %><p></b>",
+        "<b %><span x='</b>'>",
+        "<b %><td></b>",
+        "<b x='</b>'>",
+    ],
+)
+def test_end_tags_that_end_nothing_are_seen_through(shape: str) -> None:
+    """Formatting is told to multiply, whatever end tags follow it that do not end all of it."""
+    body = b"<div>" + numbered(shape.replace("%", "a%"), 20_000) + b"</div>" + b"<p>x" * 20_000
+
+    assert b"<q" in tamed(body)
+
+
+INLINE: Final = st.one_of(
+    st.sampled_from(["<b %>", "<i %>", "<em %>", "<code %>", "<font %>", "<a %>", "<span>", "<br>", "x"]),
+    st.sampled_from(["</b>", "</i>", "</em>", "</code>", "</font>", "</a>", "</span>"]),
+)
+
+
+@given(st.lists(INLINE, max_size=12), st.sampled_from(["<p>", "<td>", "<div>", "<table>", "</div>"]))
+def test_what_is_left_alone_does_not_multiply(parts: list[str], block: str) -> None:
+    """What is taken for ended, in whatever order its tags stand, is not reopened by the blocks that follow."""
+    body = b"<div>" + numbered("".join(parts).replace("%", "a%") + block, 6_000) + b"<p>x" * 3_000
+    tree, _ = trees.html_tree(body, "utf-8")
+
+    assert sum(1 for _ in tree.iter_elements()) < NODES + len(body)

@@ -12,7 +12,12 @@ from typing import Any, Final
 
 import pytest
 
+from crawler.adapters.crawls import Wish
 from crawler.adapters.postgres import Database
+from crawler.core.model import ScopeKind
+from crawler.crawling import crawl
+from crawler.opening import opened
+from crawler.settings import load
 from tests.making import rows, until
 from tests.system.changing import DAY, Changing, ChangingWeb, changing
 
@@ -50,6 +55,18 @@ class Crawler:
         words = ("run", self.web.url(), "--name", "web", "--json", "--quiet", *options)
         return dict(json.loads(await self.command(*words)))
 
+    async def go_on(self) -> None:
+        """Run the crawl again, as `run` does, but here: a program for every day of a season costs a minute."""
+        given = {"DATABASE_URL": self.dsn, **SETTINGS}
+        settings = load(
+            overrides={}, environ={f"CRAWL_{name}": value for name, value in given.items()}
+        ).settings
+        wish = Wish("web", ScopeKind.DOMAIN)
+        async with opened(settings) as place:
+            await crawl(
+                settings, place, wish, [self.web.url()], stop=asyncio.Event(), hurry=asyncio.Event(), tell=_say_nothing
+            )  # fmt: skip
+
     async def set_rule(self, rule: str) -> None:
         """Give the crawl another refresh rule."""
         await self.command("set", "web", f"refresh={rule}")
@@ -59,6 +76,10 @@ class Crawler:
         sql = "select extract(epoch from due_at - now())::float8 as due from urls where url = $1"
         due: float | None = (await rows(self.database, sql, self.web.url(path)))[0]["due"]
         return due
+
+
+def _say_nothing(*_: object) -> None:
+    pass
 
 
 @pytest.fixture
@@ -80,7 +101,7 @@ async def test_pages_are_visited_by_how_they_change(crawler: Crawler) -> None:
     await crawler.run("--refresh", "adaptive")
     for _ in range(40):
         await web.pass_by(crawler.database, LOOK)
-        await crawler.run()
+        await crawler.go_on()
     visits = Counter(one.path for one in web.log)
     often, seldom, never = (web.asked(f"/{name}") for name in ("often", "seldom", "never"))
     gaps = {name: _gaps(crawler, name) for name in ("often", "never")}
@@ -270,7 +291,7 @@ async def test_what_failed_is_looked_at_again(crawler: Crawler) -> None:
     visits = []
     for _ in range(10):
         await crawler.web.pass_by(crawler.database, 1.1)
-        await crawler.run()
+        await crawler.go_on()
         visits.append((len(crawler.web.asked("/broken")), len(crawler.web.asked("/gone"))))
 
     assert visits[-1] == (11, 2)

@@ -22,9 +22,9 @@ BASE = {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "0"}
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """The program on an empty data folder."""
-    return Program(tmp_path / "data", dict(BASE))
+def program(data: Path) -> Program:
+    """The program on an empty database."""
+    return Program(data, dict(BASE))
 
 
 def on(program: Program, web: Web, **settings: str) -> Program:

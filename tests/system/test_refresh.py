@@ -27,9 +27,9 @@ def domain(host: str) -> str:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """The program on an empty data folder."""
-    return Program(tmp_path / "data", {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "5s", "DELAY": "0.1s"})
+def program(data: Path) -> Program:
+    """The program on an empty database."""
+    return Program(data, {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "5s", "DELAY": "0.1s"})
 
 
 @pytest.fixture

@@ -37,11 +37,9 @@ MANY = 500
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """The program on an empty data folder."""
-    return Program(
-        tmp_path / "data", {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "5s", "DELAY": f"{DELAY}s"}
-    )
+def program(data: Path) -> Program:
+    """The program on an empty database."""
+    return Program(data, {"ALLOW_NETS": "127.0.0.0/8", "RUN_PATIENCE": "5s", "DELAY": f"{DELAY}s"})
 
 
 def domain(host: str) -> str:

@@ -33,7 +33,7 @@ from tests.system.machines import ROOT, Machines, machines, until
 from tests.system.program import Program
 from tests.system.told import Terminal
 
-pytestmark = pytest.mark.xdist_group("disasters")  # each wants the machine to itself
+pytestmark = pytest.mark.xdist_group("schedulers")  # each wants the machine to itself
 
 SECONDS: Final = 10.0
 """Within so many another leads, on a busy machine; mostly it is one."""

@@ -297,6 +297,8 @@ CASES: Final[Mapping[str, Case]] = {
         {"/laughs.xml", "/bomb.xml", "/file.xml", "/p"},
     ),
 }  # fmt: skip
+TOGETHER: Final = pytest.mark.xdist_group("sitemaps")
+"""They share what is costly to make."""
 EMPTY: Final = text("User-agent: *\n")
 
 
@@ -310,9 +312,9 @@ class Crawled:
     exported: Mapping[str, Any]
 
 
-def on(folder: Path, web: Web, **settings: str) -> Program:
-    """The program, on an empty data folder, which knows the web's names."""
-    return Program(folder / "data", {**BASE, "HOSTS_FILE": str(web.hosts_file(folder)), **settings})
+def on(data: Path, web: Web, **settings: str) -> Program:
+    """The program, on that data folder, which knows the web's names."""
+    return Program(data, {**BASE, "HOSTS_FILE": str(web.hosts_file(data.parent)), **settings})
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +322,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawled]:
     """All hosts, crawled at once."""
     sites: dict[str, Site] = {f"{name}.test": {"/": case.start, **case.site} for name, case in CASES.items()}
     with serving(sites) as web:
-        program = on(tmp_path_factory.mktemp("sitemaps"), web)
+        program = on(tmp_path_factory.mktemp("sitemaps") / "data", web)
         summary = program.crawl(
             "--sitemaps",
             *(web.url(host) for host in sites),
@@ -334,6 +336,7 @@ def crawled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crawled]:
         yield Crawled(web, program, summary, program.pages("all"))
 
 
+@TOGETHER
 @pytest.mark.parametrize("name", CASES)
 def test_what_a_host_is_asked(crawled: Crawled, name: str) -> None:
     """Of each host exactly that is asked which its case says, and each once; `html` and `home` twice what turned out to be a page."""
@@ -345,6 +348,7 @@ def test_what_a_host_is_asked(crawled: Crawled, name: str) -> None:
     assert {path for path, times in asked.items() if times > 1} == again, case.about
 
 
+@TOGETHER
 def test_sitemaps_are_no_pages(crawled: Crawled) -> None:
     """No sitemap stands in the export, in the summary or among the counts of pages; they are waited for as pages are: a whole pause."""
     is_sitemap = {".xml", ".gz", ".txt", "/rss", "/atom", "/feed"}
@@ -357,6 +361,7 @@ def test_sitemaps_are_no_pages(crawled: Crawled) -> None:
     assert crawled.summary["state"] == "finished"
 
 
+@TOGETHER
 async def test_counts_are_true(crawled: Crawled) -> None:
     """What `crawl status` counts by outcome is what the rows of pages say, and every sitemap that was read has its row."""
     forms = await rows(
@@ -380,10 +385,10 @@ def run(program: Program, web: Web, *arguments: str) -> Mapping[str, Any]:
     return program.crawl(web.url("mapped.test"), "--name", "one", "--delay", "0.01", "--sitemaps", *arguments)
 
 
-async def test_budgets_are_exact(tmp_path: Path) -> None:
+async def test_budgets_are_exact(data: Path) -> None:
     """A sitemap takes nothing of --max-pages, nor of --max-pages-per-domain; with a higher limit the crawl goes on where it ended."""
     with serving({"mapped.test": MAPPED}) as web:
-        program = on(tmp_path, web)
+        program = on(data, web)
         stored = [run(program, web, "--max-pages", str(n))["outcomes"]["ok"] for n in (3, 7)]
         exported = program.pages("one")
         run(program, web, "--max-pages", "0", "--max-pages-per-domain", "9")
@@ -399,10 +404,10 @@ async def test_budgets_are_exact(tmp_path: Path) -> None:
     assert Counter(web.asked())["/map.xml"] == 1
 
 
-async def test_no_sitemaps_until_they_are_wanted(tmp_path: Path) -> None:
+async def test_no_sitemaps_until_they_are_wanted(data: Path) -> None:
     """--no-sitemaps asks for none; `crawl set NAME sitemaps=true` reads them, also in a crawl that was done."""
     with serving({"mapped.test": MAPPED}) as web:
-        program = on(tmp_path, web)
+        program = on(data, web)
         without = run(program, web, "--no-sitemaps")
         asked = set(web.asked())
         program.run("set", "one", "sitemaps=true")
@@ -416,12 +421,12 @@ async def test_no_sitemaps_until_they_are_wanted(tmp_path: Path) -> None:
     assert true
 
 
-async def test_a_sitemap_is_looked_at_again(tmp_path: Path) -> None:
+async def test_a_sitemap_is_looked_at_again(data: Path) -> None:
     """A later reading with the same bytes asks for nothing else; one that names another page has that crawled, and only that."""
     first, more = (urlset(*at("mapped", *paths)) for paths in (("/p0",), ("/p0", "/p1")))
     replies = chain([first, first], repeat(more))
     with serving({"mapped.test": {**MAPPED, "/map.xml": lambda _path: next(replies)}}) as web:
-        program = on(tmp_path, web)
+        program = on(data, web)
         asked: list[set[str]] = []
         changed: list[bool] = []
         async with opened(Settings(data=program.data)) as place:
@@ -457,10 +462,10 @@ update domains set due_at = now(), ready_at = now();
         (("--max-depth", "1"), {"/linked", *(f"/p{n}" for n in range(10))}),
     ],
 )
-def test_the_scope_holds(tmp_path: Path, options: tuple[str, ...], wanted: set[str]) -> None:
+def test_the_scope_holds(data: Path, options: tuple[str, ...], wanted: set[str]) -> None:
     """What a sitemap names is as deep as a link of a seed, and passes the same scope; --scope page reads no sitemap."""
     with serving({"mapped.test": MAPPED}) as web:
-        run(on(tmp_path, web), web, *options)
+        run(on(data, web), web, *options)
         asked = set(web.asked()) - {"/robots.txt", "/", "/map.xml"}
 
     assert asked == wanted
@@ -501,10 +506,10 @@ HOSTILE: Final[Mapping[str, Site]] = {
 }
 
 
-async def test_hostile_sitemaps(tmp_path: Path) -> None:
+async def test_hostile_sitemaps(data: Path) -> None:
     """Sitemaps without end, too large, too slow, and full of other hosts cost a bounded number of requests, rows and bytes of memory."""
     with serving(HOSTILE) as web:
-        program = on(tmp_path, web, TOTAL_TIMEOUT="10s")
+        program = on(data, web, TOTAL_TIMEOUT="10s")
         seeds = [web.url(host) for host in HOSTILE]
         words = (
             "run",
@@ -537,7 +542,7 @@ async def test_hostile_sitemaps(tmp_path: Path) -> None:
     assert memory.peak < 500e6
 
 
-async def test_killed_while_announcing(tmp_path: Path) -> None:
+async def test_killed_while_announcing(data: Path) -> None:
     """After kill -9 in the midst of 50,000 URLs of a sitemap, a second run has all of them on the frontier."""
     urls = [f"http://mapped.test:PORT/article/{n}" for n in range(50_000)]
     site = {
@@ -549,7 +554,7 @@ async def test_killed_while_announcing(tmp_path: Path) -> None:
     haste = {"WORK_LEASE": "4s", "QUEUE_LEASE": "5s", "TURN_SECONDS": "1s", "TOTAL_TIMEOUT": "3s", "READ_TIMEOUT": "2s",
              "FIRST_BYTE_TIMEOUT": "2s", "CONNECT_TIMEOUT": "2s", "TLS_TIMEOUT": "2s", "DNS_TIMEOUT": "2s"}  # fmt: skip
     with serving({"mapped.test": site}) as web:
-        program = on(tmp_path, web, **haste)
+        program = on(data, web, **haste)
         words = ("run", web.url("mapped.test"), "--name", "one", "--delay", "0.3")
         async with opened(Settings(data=program.data)) as place:
             first = program.start(*words)

@@ -1,0 +1,78 @@
+"""A process that uses its core up hands work over; one at ease does it itself."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.parsers import MEDIUM, Parsers
+from crawler.parsing import LARGE, Job
+from crawler.saturation import FULL, LOOK, Saturation
+
+
+class Times:
+    """Two clocks that stand still until they are moved."""
+
+    def __init__(self) -> None:
+        self.wall = self.used = 0.0
+
+    def pass_by(self, seconds: float, busy: float) -> None:
+        """Let so many seconds pass, of which such a part is spent computing."""
+        self.wall += seconds
+        self.used += seconds * busy
+
+    def saturation(self) -> Saturation:
+        """What watches them."""
+        return Saturation(lambda: self.wall, lambda: self.used)
+
+
+def job(size: int) -> Job:
+    """A body of so many bytes."""
+    return Job(
+        body=b"x" * size, url="http://a.example/", content_type="text/html", headers=(), parser="turbohtml"
+    )
+
+
+@given(st.floats(0, 2))
+def test_full_is_who_computes_nearly_all_the_time(busy: float) -> None:
+    """Only a process that has used more than its share of the time since the last look is full; more threads than one count."""
+    times = Times()
+    saturation = times.saturation()
+    times.pass_by(1.0, busy)
+
+    assert saturation.is_full is (busy >= FULL)
+
+
+def test_one_look_counts_for_a_while() -> None:
+    """Between two looks it stays as it was, and a pause ends it."""
+    expected = [False, True, True, False]
+    times = Times()
+    saturation = times.saturation()
+    found = [saturation.is_full]
+    for seconds, busy in ((LOOK, 1.0), (LOOK / 2, 0.0), (LOOK / 2, 0.0)):
+        times.pass_by(seconds, busy)
+        found.append(saturation.is_full)
+
+    assert found == expected
+
+
+def wanted(sizes: list[int], sharers: int, busy: float) -> list[bool]:
+    """Which of these bodies go to a process."""
+    times = Times()
+    parsers = Parsers(sharers, saturation=times.saturation(), cores=2)
+    times.pass_by(1.0, busy)
+    return [parsers.wants(job(size)) for size in sizes]
+
+
+def test_what_goes_to_a_process() -> None:
+    """A heavy body always; a medium one when this process is full and has another core; a small one never."""
+    expected = {
+        "full, two cores": [False, True, True],
+        "at ease": [False, False, True],
+        "full, the other core is another worker's": [False, False, True],
+    }
+    sizes = [MEDIUM - 1, MEDIUM, LARGE]
+
+    assert {
+        "full, two cores": wanted(sizes, 1, 1.0),
+        "at ease": wanted(sizes, 1, 0.5),
+        "full, the other core is another worker's": wanted(sizes, 2, 1.0),
+    } == expected
