@@ -161,7 +161,8 @@ def test_a_change_beside_a_time_is_a_change(before: str, after: str) -> None:
 
 MOMENTS: Final = st.datetimes(datetime(2001, 9, 10), datetime(2033, 5, 17))  # noqa: DTZ001 - a zone is given to them
 ZONES: Final = st.integers(-11 * 60, 12 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-WORDS: Final = st.text(st.sampled_from("abcdehijklx ,;(){}ÄÖé€中\n"), max_size=30)
+# No letters of which a weekday or a month could be made: those would belong to the time.
+WORDS: Final = st.text(st.sampled_from("abehjklqx ,;(){}ÄÖé€中\n"), max_size=30)
 FORMS: Final[dict[str, Callable[[datetime], str]]] = {
     "RFC 3339": lambda at: at.isoformat(),
     "RFC 5322": format_datetime,
