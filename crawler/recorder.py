@@ -1,6 +1,7 @@
 """Group commit: many pages, one transaction.
 
     put(visit) ──► gathering ──50 ms or 200 pages──► one transaction ──► every waiting release is told
+                             ──a quarter of the turns is over──►
 
 1. ``await release(...)`` returns only when the turn and every visit put before it are on disk, or raises.
 2. A page is written with its links or not at all.
@@ -22,6 +23,8 @@ from crawler.crawlbook import CrawlBook
 GATHER: Final = 0.05
 """Seconds from the first visit of a batch to its transaction."""
 BATCH: Final = 200
+HURRY: Final = 0.25
+"""Of the turns: when so many only wait for their releases, nothing more is gathered. A crawl of a few sites stands still meanwhile."""
 MAX_BYTES: Final = 64 * 1024 * 1024
 VISIT_BYTES: Final = 4096
 """What a visit weighs besides its bodies, roughly."""
@@ -38,14 +41,18 @@ class Recorder:
         patience: float,
         due: Callable[[Mapping[int, float]], None],
         failed: Callable[[DatabaseUnavailableError], object] = lambda _: None,
+        turns: Callable[[], int] = lambda: 0,
         max_bytes: int = MAX_BYTES,
+        gather: float = GATHER,
     ) -> None:
         self._recording = recording
         self._crawls = crawls
         self._patience = patience
         self._due = due
         self._failed = failed
+        self._turns = turns
         self._max_bytes = max_bytes
+        self._gather = gather
         self._visits: list[Visit] = []
         self._releases: list[tuple[Release, asyncio.Future[bool]]] = []
         self._bytes = 0
@@ -89,6 +96,8 @@ class Recorder:
         """
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._releases.append((release, told))
+        if len(self._releases) >= HURRY * self._turns():
+            self._full.set()
         self._something.set()
         return await told
 
@@ -102,7 +111,7 @@ class Recorder:
             while True:
                 await self._something.wait()
                 try:
-                    async with asyncio.timeout(GATHER):
+                    async with asyncio.timeout(self._gather):
                         await self._full.wait()
                 except TimeoutError:
                     pass

@@ -106,6 +106,7 @@ class Worker:
             patience=patience,
             due=self._due,
             failed=self._alerts.away,
+            turns=lambda: len(self._active),
         )
         self._active: dict[asyncio.Task[None], TurnVisit] = {}
         keep_large_apart()

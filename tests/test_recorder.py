@@ -264,6 +264,25 @@ async def test_batches(database: Database) -> None:
     assert repr(bench.recorder) == "<Recorder 0 visits, 0 kB waiting>"
 
 
+async def test_hurry(database: Database) -> None:
+    """When a quarter of the turns only waits for its releases, nothing more is gathered; before that, they wait with the others."""
+    bench = Bench(database)
+    recorder = Recorder(
+        bench.recording, bench.crawls, patience=10.0, due=bench.due.append, turns=lambda: 8, gather=600.0
+    )
+    bench.recorder = recorder
+    turn, visits = await bench.hand_out(1)
+    async with bench.at_work():
+        await recorder.put(visits[0])
+        first = asyncio.create_task(recorder.release(release("a.example", turn)))
+        await asyncio.sleep(0.2)
+        waited = list(bench.recording.batches)
+        late = await recorder.release(release("b.example", 1))
+
+        assert (await first, late, waited) == (True, False, [])
+    assert bench.recording.batches == [1]
+
+
 @pytest.mark.parametrize("weight", [0, 1000])
 def test_weight(weight: int) -> None:
     """A visit weighs what its bodies and links do, and a little more."""
