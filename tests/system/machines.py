@@ -154,6 +154,8 @@ class Cut:
     since: float
     """The last release of the domain, by `time.monotonic`, as below."""
     until: float
+    anywhere: bool = False
+    """The machine was frozen at no step of ours: of all its turns, one may have been just about to send a request."""
 
 
 @dataclass(slots=True, eq=False)
@@ -232,7 +234,7 @@ class Machines:
         self.alive.remove(machine)
         self.dead.append(machine)
 
-    async def held_are_cut(self, machine: Machine) -> list[str]:
+    async def held_are_cut(self, machine: Machine, *, anywhere: bool = False) -> list[str]:
         """What a machine holds now is cut off: the domains."""
         held = await rows(
             self.database,
@@ -241,7 +243,9 @@ class Machines:
         )
         now = time.monotonic()
         epoch = time.time() - now
-        self.cuts += [Cut(machine, row["name"], (row["visited"] or 0.0) - epoch, now) for row in held]
+        self.cuts += [
+            Cut(machine, row["name"], (row["visited"] or 0.0) - epoch, now, anywhere) for row in held
+        ]
         return [row["name"] for row in held]
 
     async def holder(self, name: str) -> Machine:

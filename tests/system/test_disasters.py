@@ -69,7 +69,8 @@ async def test_frozen(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
 
             async def taken_down(machine: Machine) -> list[str]:
                 await machine.stands_still()
-                return await hall.held_are_cut(machine)  # at once: leases that were old already end soon
+                # At once: leases that were old already end soon.
+                return await hall.held_are_cut(machine, anywhere=machine is anywhere)
 
             held = await asyncio.gather(*map(taken_down, frozen))
             frozen.append(anywhere)
