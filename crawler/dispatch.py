@@ -11,7 +11,6 @@ and neither published nor put back would be out of everybody's reach for a whole
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +25,6 @@ from crawler.ports import Queue
 
 log: Final = structlog.get_logger()
 
-MOST_URLS: Final = 500
 AT_ONCE: Final = 100
 LEAST_HIGH_WATER: Final = 1000
 LOOK_AGAIN: Final = 1.0
@@ -50,10 +48,7 @@ class TurnSizes:
         """For a domain just dispatched. After a lost turn only one: should it be deadly, it takes one URL with it."""
         if taken.lost:
             return 1
-        slots = taken.concurrency or self.per_domain
-        if taken.delay <= self.turn_seconds / MOST_URLS:
-            return MOST_URLS
-        return max(1, min(MOST_URLS, math.ceil(self.turn_seconds / taken.delay) * slots))
+        return turns.most_urls(self.turn_seconds, taken.delay, taken.concurrency or self.per_domain)
 
 
 class Dispatcher:

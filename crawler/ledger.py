@@ -50,6 +50,13 @@ class Ledger:
         self._announcer = announcer
         self._crawls = crawls
         self._recorder = recorder
+        self.led_home = False
+        """Something that was written down led to the turn's own domain. Whoever looks there sets it back."""
+
+    @property
+    def domain_id(self) -> int:
+        """Of the turn's domain."""
+        return self._turn.domain_id
 
     async def visited(
         self,
@@ -174,10 +181,12 @@ class Ledger:
         rule: str | None = None,
     ) -> None:
         same = settlement.outcome is Outcome.NOT_MODIFIED
+        home = self._turn.domain_id
+        self.led_home = self.led_home or any(link.domain_id == home for link in links)
         answer, size = (None, 0) if seen is None else (replace(seen.answer, body=b""), len(seen.answer.body))
         await self._recorder.put(
             Visit(
-                domain_id=self._turn.domain_id,
+                domain_id=home,
                 crawl_id=item.crawl_id,
                 url_hash=item.url_hash,
                 url=item.url,

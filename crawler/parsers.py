@@ -23,7 +23,7 @@ import structlog
 
 from crawler.core.content import reads_as_html, sniff
 from crawler.parser_process import LENGTHS, Reply, Task, parsed_of, parsed_sitemap_of
-from crawler.parsing import SLOW, Job, Parsed, ParsedSitemap, SitemapJob
+from crawler.parsing import FAST, SLOW, Job, Parsed, ParsedSitemap, SitemapJob
 from crawler.saturation import Saturation
 
 log: Final = structlog.get_logger()
@@ -34,6 +34,16 @@ HUGE: Final = 1 << 20
 """Bytes from which on bodies are read one at a time: each may take 16 times its size in memory."""
 PATIENCE: Final = 5.0
 """Wall-clock seconds for each CPU second granted: the machine may be busy."""
+
+
+WARMING: Final = Job(
+    body=b"<p>",
+    url="http://a.invalid/",
+    content_type="text/html",
+    headers=(),
+    parser=FAST,
+)
+"""What a process reads first, so that it has everything at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +127,7 @@ class Parsers:
         self._room_for_huge = asyncio.Semaphore(1)
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
+        self._warming: asyncio.Task[None] | None = None
         self.cpu_seconds = 0.0
         """Spent on what was read."""
 
@@ -128,18 +139,25 @@ class Parsers:
         """The processes there are now."""
         return tuple(process.pid for process in (*self._idle, *self._busy) if process.is_alive)
 
+    @property
+    def is_warming(self) -> bool:
+        """Whether a process is being started that no body waits for."""
+        return self._warming is not None
+
     def wants(self, job: Job) -> bool:
         """Whether a body should be read in a process of its own.
 
         A heavy one always: the other turns cannot wait so long. A medium one while this process has no time left,
-        and there is another core: handing it over takes a fifth of reading it.
+        and there is another core with a process that waits for work: handing it over takes a fifth of reading it,
+        and to start a process takes longer than to read any medium page.
         """
-        return job.is_heavy or (
-            len(job.body) >= MEDIUM
-            and self._most > 1
-            and len(self._busy) < self._most
-            and self._saturation.is_full
-        )
+        if job.is_heavy:
+            return True
+        if len(job.body) < MEDIUM or self._most < 2 or not self._saturation.is_full:  # noqa: PLR2004 - another one
+            return False
+        if not self._idle and self._warming is None and len(self._busy) < self._most:
+            self._warming = asyncio.create_task(self._warm())
+        return bool(self._idle)
 
     async def read(self, job: Job) -> Parsed | None:
         """Read a body; None: no parser could, within its limits.
@@ -170,8 +188,25 @@ class Parsers:
             answer = await self._ask(self._grants.sitemap_task(job), job.body)
             return None if answer is None else parsed_sitemap_of(answer[0])
 
+    async def _warm(self) -> None:
+        """Have one more process that has read all it needs to know, and waits for work."""
+        process = None
+        try:
+            process = await _Process.start()
+            await process.ask(self._grants.task(WARMING), WARMING.body)
+            self._idle.append(process)
+        except (OSError, _DiedError):  # who needs one starts one, and tells what is wrong
+            pass
+        finally:
+            self._warming = None
+            if process is not None and process not in self._idle:
+                await process.kill()
+
     async def close(self) -> None:
         """End all processes, also those at work."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait([self._warming])
         for process in (*self._idle, *self._busy):
             await process.kill()
         self._idle.clear()
@@ -182,6 +217,8 @@ class Parsers:
 
     async def _ask(self, task: Task, body: bytes) -> tuple[Reply, bytes] | None:
         """What a process makes of a body; None: it died of it."""
+        if not self._idle and self._warming is not None:
+            await asyncio.wait([self._warming])
         # One that ended while it was idle (the system takes parsers first when memory ends) is no page's fault.
         self._idle = [process for process in self._idle if process.is_alive]
         process = self._idle.pop() if self._idle else await _Process.start()

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from crawler.adapters.recording import Recorded, Recording
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
@@ -55,6 +55,7 @@ class Recorder:
         self._gather = gather
         self._visits: list[Visit] = []
         self._releases: list[tuple[Release, asyncio.Future[bool]]] = []
+        self._witnesses: list[asyncio.Future[None]] = []
         self._bytes = 0
         self._something = asyncio.Event()
         self._full = asyncio.Event()
@@ -96,10 +97,20 @@ class Recorder:
         """
         told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._releases.append((release, told))
-        if len(self._releases) >= HURRY * self._turns():
+        self._hurry()
+        return await told
+
+    async def written(self) -> None:
+        """Return when every visit put before is on disk."""
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._witnesses.append(told)
+        self._hurry()
+        await told
+
+    def _hurry(self) -> None:
+        if len(self._releases) + len(self._witnesses) >= HURRY * self._turns():
             self._full.set()
         self._something.set()
-        return await told
 
     async def run(self) -> None:
         """Write batches until cancelled; what waits then is written first.
@@ -127,24 +138,29 @@ class Recorder:
         self._full.clear()
         visits, self._visits = self._visits, []
         releases, self._releases = self._releases, []
-        if not visits and not releases:
-            return
-        try:
-            recorded = await self._write(visits, releases)
-        except (
-            BaseException
-        ):  # cancelled in the middle, say: it may be on disk or not, and recording it again does no harm
-            self._visits[:0] = visits
-            self._releases[:0] = releases
-            raise
-        self._bytes -= sum(map(_weight, visits))
-        self.away = False
-        self._room.set()
-        self._tell(visits, releases, recorded)
+        witnesses, self._witnesses = self._witnesses, []
+        if visits or releases:
+            try:
+                recorded = await self._write(visits, releases)
+            except (
+                BaseException
+            ):  # cancelled in the middle, say: it may be on disk or not, and recording it again does no harm
+                self._visits[:0] = visits
+                self._releases[:0] = releases
+                self._witnesses[:0] = witnesses
+                raise
+            self._bytes -= sum(map(_weight, visits))
+            self.away = False
+            self._room.set()
+            self._tell(visits, releases, recorded)
+        for told in witnesses:
+            if not told.done():
+                told.set_result(None)
 
     def _give_up(self) -> None:
         """Whoever waits for a release that will not be written any more hears of it."""
-        for _, told in self._releases:
+        waiting: list[asyncio.Future[Any]] = [told for _, told in self._releases]
+        for told in waiting + self._witnesses:
             if not told.done():
                 told.set_exception(
                     DatabaseUnavailableError("the recorder has stopped before this was on disk")

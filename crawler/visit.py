@@ -11,7 +11,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from math import inf
 from typing import Final
@@ -23,7 +23,7 @@ from crawler.conduct import Conduct
 from crawler.core.agenda import Agenda
 from crawler.core.condemnation import BLAME, Condemnations
 from crawler.core.headers import conditional
-from crawler.core.model import UNKNOWN, Answer, FoundLink, Outcome, Past, UrlKind
+from crawler.core.model import UNKNOWN, Answer, FoundLink, Outcome, UrlKind
 from crawler.core.robots import product_token
 from crawler.core.robots_record import needs_fetch
 from crawler.core.turns import Turn, TurnUrl
@@ -36,6 +36,7 @@ from crawler.pacing import Slot
 from crawler.refusals import disallowed
 from crawler.requesting import request
 from crawler.rules import Known, standing_of
+from crawler.supply import Supply, never
 
 UNFULFILLED: Final = 412
 SILENT: Final = frozenset({Outcome.REDIRECT, Outcome.THROTTLED, *BLAME})
@@ -43,20 +44,24 @@ SILENT: Final = frozenset({Outcome.REDIRECT, Outcome.THROTTLED, *BLAME})
 
 
 class TurnVisit:
-    """One turn, from its acceptance to its release."""
+    """One turn, from its acceptance to its release; *goes_on*: whether it may, as things are now, with what its pages led to."""
 
-    def __init__(self, turn: Turn, accepted: Accepted, lease: Lease, tools: Tools) -> None:
+    def __init__(
+        self, turn: Turn, accepted: Accepted, lease: Lease, tools: Tools, goes_on: Callable[[], bool] = never
+    ) -> None:
         self.turn = turn
         self._conduct = Conduct(turn, accepted, tools.manners, tools.crawls)
         self._lease = lease
         self._tools = tools
         self._ledger = Ledger(turn, tools.crawls, tools.recorder, tools.announcer)
         self._agenda = Agenda(turn.urls)
+        self._supply = Supply(
+            self._agenda, self._conduct, self._ledger, tools, self._may_ask, goes_on=goes_on
+        )
         self._ends = time.monotonic() + tools.manners.turn_seconds
         self._over = False
         self._stopped = asyncio.Event()
         self._cut = self._late = False
-        self._past: dict[tuple[int, bytes], Past] = {}
         self._told: set[tuple[int, str]] = set()
         self._asking: dict[str, asyncio.Lock] = {}
         self._condemned = Condemnations()
@@ -107,14 +112,16 @@ class TurnVisit:
         """Somebody waits for these: they come before all others, in whichever slot is free first. If the turn is over, they stay due."""
         if self._over or self._stopped.is_set():
             return
-        await self._know(urls)
+        await self._supply.know(urls)
         if not self._stopped.is_set():
             self._agenda.hasten(urls)
+            self._supply.look_again()
 
     def stop(self) -> None:
         """Begin no more requests; open ones may end."""
         self._stopped.set()
         self._agenda.clear()
+        self._supply.look_again()
 
     def cut(self) -> None:
         """Stop now, without waiting for open requests."""
@@ -126,14 +133,12 @@ class TurnVisit:
     async def _visit_all(self) -> None:
         if self._conduct.blocked:
             return
-        await self._know(self.turn.urls)
+        await self._supply.know(self.turn.urls)
         # The first slot learns the first origin's rules before the others start: they may ask for one request at a time.
-        item, first = self._agenda.take(), self._slots[0]
+        item, first = await self._supply.next(0), self._slots[0]
         if item is None or not await self._venture(first) or not await self._visited(item, first):
             return
-        self._slots += [
-            self._slot(number) for number in range(1, min(self._conduct.pace.slots, len(self._agenda)))
-        ]
+        self._slots += [self._slot(number) for number in range(1, self._supply.slots)]
         while True:
             async with asyncio.TaskGroup() as slots:
                 for slot in self._slots:
@@ -141,15 +146,6 @@ class TurnVisit:
             if not self._agenda.waits:
                 self._over = True  # what is wished from here on stays due
                 return
-
-    async def _know(self, urls: Collection[TurnUrl]) -> None:
-        """Look up the crawls of these URLs, and what is known of them from before, where that matters."""
-        crawl_ids = {url.crawl_id for url in urls}
-        await self._tools.crawls.know(crawl_ids, urls)
-        self._conduct.serve(crawl_ids)
-        seen = [url for url in urls if url.outcome is not None or self._tools.crawls.refreshes(url.crawl_id)]
-        if seen:
-            self._past |= await self._tools.frontier.past(self.turn.domain_id, seen)
 
     async def _venture(self, slot: Slot) -> bool:
         """After a lost turn: from its first request on, this one may be what kills workers. Killed while it waits, it is not."""
@@ -163,7 +159,7 @@ class TurnVisit:
         return True
 
     async def _run_slot(self, slot: Slot) -> None:
-        while slot.number < self._conduct.pace.slots and (item := self._agenda.take()) is not None:
+        while (item := await self._supply.next(slot.number)) is not None:
             if not await self._visited(item, slot):
                 return
 
@@ -172,12 +168,15 @@ class TurnVisit:
         try:
             return await self._visit(item, slot)
         finally:
-            self._agenda.done(item)
+            self._supply.done(item)
 
     @property
     def _until(self) -> float:
         """When the turn has lasted long enough: not before what somebody waits for."""
         return inf if self._agenda.hurries else self._ends
+
+    def _may_ask(self) -> bool:
+        return not self._stopped.is_set() and time.monotonic() < self._until
 
     async def _visit(self, item: TurnUrl, slot: Slot) -> bool:
         """One URL; False: the turn is over before it could be asked for, and it stays due."""
@@ -203,7 +202,7 @@ class TurnVisit:
 
     async def _fetch(self, item: TurnUrl, known: KnownCrawl, slot: Slot, user_agent: str) -> bool:
         """Ask for the URL and write down what came; as `_visit`."""
-        past = self._past.get((item.crawl_id, item.url_hash), UNKNOWN)
+        past = self._supply.past.get((item.crawl_id, item.url_hash), UNKNOWN)
         is_page, tools = item.kind == UrlKind.PAGE, self._tools
         with (tools.room if is_page else tools.room_for_sitemaps).claim() as claim:
             for condition in (past, UNKNOWN):

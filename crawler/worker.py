@@ -286,7 +286,8 @@ class Worker:
         self, tasks: asyncio.TaskGroup, turn: turns.Turn, state: Accepted, delivery: Delivery, since: float
     ) -> None:
         lease = self._leases.hold(turn.domain_id, state.turn, since, lambda: None)
-        visit = TurnVisit(turn, state, lease, self._tools)
+        slots = self._settings.domains_at_once
+        visit = TurnVisit(turn, state, lease, self._tools, lambda: len(self._active) < slots)
         task = tasks.create_task(self._turn(visit, delivery))
         lease.lost = task.cancel
         self._active[task] = visit

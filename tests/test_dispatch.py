@@ -12,9 +12,9 @@ from crawler.adapters.frontier import LOST_FOR_GOOD, Dispatched
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
 from crawler.core.errors import DatabaseUnavailableError
-from crawler.core.turns import Turn, decode
+from crawler.core.turns import MOST_URLS, Turn, decode
 from crawler.core.urls import domain_id
-from crawler.dispatch import LEAST_HIGH_WATER, LOOK_AGAIN, MOST_URLS, Dispatcher, TurnSizes
+from crawler.dispatch import LEAST_HIGH_WATER, LOOK_AGAIN, Dispatcher, TurnSizes
 from tests.making import QUEUE_LEASE, Frontiers, blocked, row, rows, slow, until
 
 A = "https://a.example/"

@@ -1,5 +1,7 @@
 """A process that uses its core up hands work over; one at ease does it itself."""
 
+import asyncio
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,25 +56,36 @@ def test_one_look_counts_for_a_while() -> None:
     assert found == expected
 
 
-def wanted(sizes: list[int], sharers: int, busy: float) -> list[bool]:
-    """Which of these bodies go to a process."""
+async def wanted(sizes: list[int], sharers: int, busy: float, *, warm: bool = True) -> list[bool]:
+    """Which of these bodies go to a process; *warm*: one may have been started."""
     times = Times()
     parsers = Parsers(sharers, saturation=times.saturation(), cores=2)
     times.pass_by(1.0, busy)
-    return [parsers.wants(job(size)) for size in sizes]
+    try:
+        first = [parsers.wants(job(size)) for size in sizes]
+        if not warm:
+            return first
+        async with asyncio.timeout(20):
+            while parsers.is_warming:  # noqa: ASYNC110 - of another program
+                await asyncio.sleep(0.01)
+        return [parsers.wants(job(size)) for size in sizes]
+    finally:
+        await parsers.close()
 
 
-def test_what_goes_to_a_process() -> None:
-    """A heavy body always; a medium one when this process is full and has another core; a small one never."""
+async def test_what_goes_to_a_process() -> None:
+    """A heavy body always; a medium one when this process is full and another, on another core, waits for work; a small one never."""
     expected = {
         "full, two cores": [False, True, True],
+        "full, and the process is being started": [False, False, True],
         "at ease": [False, False, True],
         "full, the other core is another worker's": [False, False, True],
     }
     sizes = [MEDIUM - 1, MEDIUM, LARGE]
 
     assert {
-        "full, two cores": wanted(sizes, 1, 1.0),
-        "at ease": wanted(sizes, 1, 0.5),
-        "full, the other core is another worker's": wanted(sizes, 2, 1.0),
+        "full, two cores": await wanted(sizes, 1, 1.0),
+        "full, and the process is being started": await wanted(sizes, 1, 1.0, warm=False),
+        "at ease": await wanted(sizes, 1, 0.5),
+        "full, the other core is another worker's": await wanted(sizes, 2, 1.0),
     } == expected

@@ -1,6 +1,6 @@
 """What a turn has still to visit, and in which order.
 
-    turn ──► in line ──take──► in a slot's hands ──done──►
+    turn, add ──► in line ──take──► in a slot's hands ──done──►
     hasten ──► wished ──take──► before all that is in line; what a slot holds and has not asked for yet gives way
 
 1. What somebody waits for (due before 1971) comes before everything else.
@@ -29,11 +29,26 @@ class Agenda:
     def __init__(self, urls: Iterable[TurnUrl]) -> None:
         self._line: deque[TurnUrl] = deque()
         self._wished: deque[TurnUrl] = deque()
-        for url in urls:
-            (self._wished if is_wished(url) else self._line).append(url)
+        self._known: set[tuple[int, bytes]] = set()
+        self.add(urls)
         self._begun: dict[tuple[int, bytes], int] = {}
         self._in_hands: set[tuple[int, bytes]] = set()
         self._replaced: set[tuple[int, bytes]] = set()
+
+    def add(self, urls: Iterable[TurnUrl]) -> None:
+        """These are to be visited too."""
+        for url in urls:
+            self._known.add(_key(url))
+            (self._wished if is_wished(url) else self._line).append(url)
+
+    def unknown(self, urls: Iterable[TurnUrl]) -> list[TurnUrl]:
+        """Those of the URLs that the turn never had."""
+        return [url for url in urls if _key(url) not in self._known]
+
+    @property
+    def known(self) -> int:
+        """How many URLs the turn has had, with those that are still to be visited."""
+        return len(self._known)
 
     def __len__(self) -> int:
         return len(self._wished) + len(self._line)
@@ -94,6 +109,7 @@ class Agenda:
             if url.due_at > max(waiting.get(_key(url), -1), self._begun.get(_key(url), -1))
         ]
         keys = set(map(_key, new))
+        self._known |= keys
         self._wished = deque(url for url in self._wished if _key(url) not in keys)
         self._wished.extend(new)
         self._replaced |= keys

@@ -6,6 +6,7 @@ The first field is the version of the form. A worker that meets another version 
 dead letters and is not crashed on), so that old and new workers can run side by side during an upgrade.
 """
 
+import math
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from crawler.core.errors import MessageError
 
 VERSION: Final = 1
+MOST_URLS: Final = 500
 
 
 class TurnUrl(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -44,6 +46,13 @@ class Turn(msgspec.Struct, array_like=True, frozen=True):
     urls: list[TurnUrl]
     address: str | None = None
     """Where the domain was visited last: so many turns at once may be there."""
+
+
+def most_urls(turn_seconds: float, delay: float, slots: int) -> int:
+    """How many URLs a turn takes: as many as its *slots* can ask for in *turn_seconds*, with *delay* seconds between two requests."""
+    if delay <= turn_seconds / MOST_URLS:
+        return MOST_URLS
+    return max(1, min(MOST_URLS, math.ceil(turn_seconds / delay) * slots))
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -116,3 +116,17 @@ def test_nothing_after_the_end() -> None:
     agenda.clear()
 
     assert (agenda.take(), len(agenda)) == (None, 0)
+
+
+@given(numbers, st.lists(st.integers(0, 20)), st.integers(0, 20))
+def test_nothing_is_handed_out_twice(line: list[int], more: list[int], hastened: int) -> None:
+    """Of what is added later only what the turn never had is new to it, taken or not; it counts all it ever had."""
+    agenda = Agenda(map(url, line))
+    agenda.take()
+    agenda.hasten([wish(hastened)])
+    new = agenda.unknown(list(map(url, dict.fromkeys(more))))
+    agenda.add(new)
+
+    assert {one.url_hash[0] for one in new} == set(more) - set(line) - {hastened}
+    assert agenda.known == len({*line, *more, hastened})
+    assert agenda.unknown(map(url, [*line, *more, hastened])) == []
