@@ -102,6 +102,7 @@ class RobotsAsker:
                     return None
                 with slot.request():
                     answer = await self._get(url, user_agent, lease.left())
+                slot.ended(answer.outcome)
             else:
                 elsewhere = await self._get_elsewhere(url, origin, user_agent)
                 if not isinstance(elsewhere, Answer):

@@ -4,6 +4,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
+
+from crawler.core.model import Outcome
+
+NOTICE: Final = 0.05
+"""Seconds for which a site may go on with an answer that we have cut off: it hears of that a moment later."""
+CUT_OFF: Final = frozenset({Outcome.TOO_LARGE, Outcome.TOO_SLOW, Outcome.TYPE_REFUSED, Outcome.TIMEOUT})
 
 
 class Slot:
@@ -54,3 +61,8 @@ class Slot:
         finally:
             self.asking = False
             self._last = time.monotonic()
+
+    def ended(self, outcome: Outcome) -> None:
+        """How the last request ended: the pause begins when the site is done with it too."""
+        if outcome in CUT_OFF and self._last is not None:
+            self._last += NOTICE

@@ -216,6 +216,7 @@ class TurnVisit:
                         deadline=self._lease_ends,
                         claim=claim,
                     )
+                slot.ended(answer.outcome)
                 # 412 answers a condition that no GET of ours sets (RFC 9110 section 13.1): asked once more, without any.
                 if (
                     answer.status != UNFULFILLED

@@ -327,12 +327,12 @@ class Worker:
             log.info("turn.lost", domain=turn.domain, reason=str(error))
             delivery.ack()
         else:
-            log.error("turn.failed", domain=turn.domain, exc_info=error)
+            fault = leaves(error)[0]
+            log.error("turn.failed", domain=turn.domain, exc_info=fault)
             crawl = self._crawls_of(turn)
             self._alerts.critical(
-                Trouble.BUG, "its turn is a dead letter", error=error, domain=turn.domain, crawl=crawl
+                Trouble.BUG, "its turn is a dead letter", error=fault, domain=turn.domain, crawl=crawl
             )
-            fault = leaves(error)[0]
             delivery.dead(f"{type(fault).__name__}: {fault}")
 
     def _crawls_of(self, turn: turns.Turn) -> str:
