@@ -11,7 +11,7 @@ and neither published nor put back would be out of everybody's reach for a whole
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -81,6 +81,11 @@ class Dispatcher:
         if moment < self._next:
             self._next = moment
             self._woken.set()
+
+    def expect(self, next_in: Mapping[int, float]) -> None:
+        """These domains, by number, will be due and ready in so many seconds."""
+        if next_in:
+            self.wake(min(next_in.values()))
 
     async def run(self) -> None:
         """Dispatch until cancelled; a round that was begun is ended first."""

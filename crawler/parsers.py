@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
@@ -30,6 +31,8 @@ log: Final = structlog.get_logger()
 
 MEDIUM: Final = 16 * 1024
 """Bytes from which on reading a page takes longer than handing it over does."""
+IN_LINE: Final = 16
+"""Bodies for each process, with the one that it reads. With fewer we would read too, and be too late to hand it the next: 8 % slower."""
 HUGE: Final = 1 << 20
 """Bytes from which on bodies are read one at a time: each may take 16 times its size in memory."""
 PATIENCE: Final = 5.0
@@ -127,6 +130,8 @@ class Parsers:
         self._room_for_huge = asyncio.Semaphore(1)
         self._idle: list[_Process] = []
         self._busy: set[_Process] = set()
+        self._asked = self._long = 0
+        """Bodies that are read or wait for it, and those of them that may take long."""
         self._warming: asyncio.Task[None] | None = None
         self.cpu_seconds = 0.0
         """Spent on what was read."""
@@ -148,16 +153,17 @@ class Parsers:
         """Whether a body should be read in a process of its own.
 
         A heavy one always: the other turns cannot wait so long. A medium one while this process has no time left,
-        and there is another core with a process that waits for work: handing it over takes a fifth of reading it,
-        and to start a process takes longer than to read any medium page.
+        and there is another core with a process that will soon have time for it: handing it over takes a fifth of
+        reading it, and to start a process takes longer than to read any medium page.
         """
         if job.is_heavy:
             return True
         if len(job.body) < MEDIUM or self._most < 2 or not self._saturation.is_full:  # noqa: PLR2004 - another one
             return False
-        if not self._idle and self._warming is None and len(self._busy) < self._most:
+        started = len(self._idle) + len(self._busy)
+        if self._asked >= started and started < self._most and self._warming is None:
             self._warming = asyncio.create_task(self._warm())
-        return bool(self._idle)
+        return self._asked - self._long < (started - self._long) * IN_LINE
 
     async def read(self, job: Job) -> Parsed | None:
         """Read a body; None: no parser could, within its limits.
@@ -165,8 +171,7 @@ class Parsers:
         Raises:
             ParserFaultError: the parser raised what it should not have.
         """
-        huge = len(job.body) > HUGE
-        async with self._room_for_huge if huge else contextlib.nullcontext(), self._room:
+        async with self._place(job.body, is_long=job.is_heavy):
             parsed = await self._ask_page(job)
             if (
                 parsed is None
@@ -183,10 +188,24 @@ class Parsers:
         Raises:
             ParserFaultError: as `read`.
         """
-        huge = len(job.body) > HUGE
-        async with self._room_for_huge if huge else contextlib.nullcontext(), self._room:
+        async with self._place(job.body, is_long=True):
             answer = await self._ask(self._grants.sitemap_task(job), job.body)
             return None if answer is None else parsed_sitemap_of(answer[0])
+
+    @contextlib.asynccontextmanager
+    async def _place(self, body: bytes, *, is_long: bool) -> AsyncIterator[None]:
+        """Until there is a process for a body, and while it is read."""
+        self._asked += 1
+        self._long += is_long
+        try:
+            async with (
+                self._room_for_huge if len(body) > HUGE else contextlib.nullcontext(),
+                self._room,
+            ):
+                yield
+        finally:
+            self._asked -= 1
+            self._long -= is_long
 
     async def _warm(self) -> None:
         """Have one more process that has read all it needs to know, and waits for work."""

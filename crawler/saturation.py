@@ -8,6 +8,8 @@ LOOK: Final = 0.25
 """Seconds between two looks."""
 FULL: Final = 0.85
 """Of a core: from here on whatever arrives waits for what is being done."""
+AT_EASE: Final = 0.5
+"""Of a core: who had too much to do has little enough only from here down. It is less busy because others help."""
 
 
 class Saturation:
@@ -35,6 +37,7 @@ class Saturation:
         now = self._clock()
         if now - self._at >= LOOK:
             spent = self._used()
-            self._is_full = spent - self._spent >= FULL * (now - self._at)
+            enough = AT_EASE if self._is_full else FULL
+            self._is_full = spent - self._spent >= enough * (now - self._at)
             self._at, self._spent = now, spent
         return self._is_full

@@ -9,13 +9,14 @@ not before the slowest of its pages has been read: without this, a crawl of one 
 
 1. A turn has no more URLs than it could have been dispatched with (`crawler.core.turns.most_urls`), and lasts no longer.
 2. A URL is handed out once in a turn, however it ended.
-3. It goes on only while the worker has room for another domain: nobody waits for its place.
+3. While others may be waiting for its place, it goes on no longer than it would take to begin anew.
 4. A site that is left alone between requests has nothing to gain, and a turn that only serves a wish leads nowhere.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from crawler.conduct import Conduct
 from crawler.core.agenda import Agenda, is_wished
@@ -28,10 +29,13 @@ if TYPE_CHECKING:
     from crawler.core.model import Past
 
 SHORT: Final = 0.25
-"""Seconds of pause from which on a turn that begins anew keeps nobody waiting."""
+"""Seconds of pause from which on a turn that begins anew keeps nobody waiting. As long as it may take to begin one."""
 
 
-def never() -> bool:
+GoesOn: TypeAlias = Callable[[float], bool]
+
+
+def never(_age: float) -> bool:
     """A turn that keeps to the URLs it was made with."""
     return False
 
@@ -41,7 +45,7 @@ class Supply:
 
     Args:
         lasts: whether the turn may begin another request.
-        goes_on: whether the turn may have more than the URLs that it was made with, as things are now.
+        goes_on: whether a turn as old as this, in seconds, may have more than the URLs that it was made with, as things are now.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class Supply:
         tools: Tools,
         lasts: Callable[[], bool],
         *,
-        goes_on: Callable[[], bool],
+        goes_on: GoesOn,
     ) -> None:
         self._agenda = agenda
         self._conduct = conduct
@@ -60,6 +64,7 @@ class Supply:
         self._tools = tools
         self._lasts = lasts
         self._goes_on = goes_on
+        self._began = time.monotonic()
         self.past: dict[tuple[int, bytes], Past] = {}
         """What is known of URLs from before, where that matters: by crawl and hash."""
         self._at_work = 0
@@ -77,7 +82,8 @@ class Supply:
 
     @property
     def _may_grow(self) -> bool:
-        return self._goes_on() and not self._conduct.after_loss and self._conduct.pace.delay < SHORT
+        age = time.monotonic() - self._began
+        return self._goes_on(age) and not self._conduct.after_loss and self._conduct.pace.delay < SHORT
 
     async def know(self, urls: Collection[TurnUrl]) -> None:
         """Look up the crawls of these URLs, and what is known of them from before, where that matters."""

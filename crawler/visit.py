@@ -11,7 +11,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from math import inf
 from typing import Final
@@ -36,7 +36,7 @@ from crawler.pacing import Slot
 from crawler.refusals import disallowed
 from crawler.requesting import request
 from crawler.rules import Known, standing_of
-from crawler.supply import Supply, never
+from crawler.supply import GoesOn, Supply, never
 
 UNFULFILLED: Final = 412
 SILENT: Final = frozenset({Outcome.REDIRECT, Outcome.THROTTLED, *BLAME})
@@ -44,10 +44,10 @@ SILENT: Final = frozenset({Outcome.REDIRECT, Outcome.THROTTLED, *BLAME})
 
 
 class TurnVisit:
-    """One turn, from its acceptance to its release; *goes_on*: whether it may, as things are now, with what its pages led to."""
+    """One turn, from its acceptance to its release; *goes_on*: whether it may with what its pages led to."""
 
     def __init__(
-        self, turn: Turn, accepted: Accepted, lease: Lease, tools: Tools, goes_on: Callable[[], bool] = never
+        self, turn: Turn, accepted: Accepted, lease: Lease, tools: Tools, goes_on: GoesOn = never
     ) -> None:
         self.turn = turn
         self._conduct = Conduct(turn, accepted, tools.manners, tools.crawls)

@@ -13,7 +13,6 @@ turns end by themselves.
 import asyncio
 import os
 import zlib
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -56,6 +55,7 @@ from crawler.recorder import Recorder
 from crawler.refreshing import RobotsRefresh
 from crawler.rules import RulesBook
 from crawler.settings import Settings
+from crawler.supply import SHORT
 from crawler.visit import TurnVisit
 from crawler.watching import DomainWatch
 
@@ -104,7 +104,7 @@ class Worker:
             Recording(database, self.worker_id, slot),
             self._crawls,
             patience=patience,
-            due=self._due,
+            due=self._dispatcher.expect,
             failed=self._alerts.away,
             turns=lambda: len(self._active),
         )
@@ -286,14 +286,16 @@ class Worker:
         self, tasks: asyncio.TaskGroup, turn: turns.Turn, state: Accepted, delivery: Delivery, since: float
     ) -> None:
         lease = self._leases.hold(turn.domain_id, state.turn, since, lambda: None)
-        slots = self._settings.domains_at_once
-        visit = TurnVisit(turn, state, lease, self._tools, lambda: len(self._active) < slots)
+        visit = TurnVisit(turn, state, lease, self._tools, self._goes_on)
         task = tasks.create_task(self._turn(visit, delivery))
         lease.lost = task.cancel
         self._active[task] = visit
         task.add_done_callback(self._active.pop)
         task.add_done_callback(lambda _: self._leases.drop(lease))
         task.add_done_callback(lambda _: self._door.ended(turn.domain))
+
+    def _goes_on(self, age: float) -> bool:
+        return age < SHORT or len(self._active) < self._settings.domains_at_once
 
     async def _turn(self, visit: TurnVisit, delivery: Delivery, *, again: bool = False) -> None:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
@@ -344,7 +346,3 @@ class Worker:
         log.error("page.failed", url=url, exc_info=error)
         kind = trouble_of(error) or Trouble.BUG
         self._alerts.critical(kind, "it cost a page", error=error, domain=domain_of(url))
-
-    def _due(self, next_in: Mapping[int, float]) -> None:
-        if next_in:
-            self._dispatcher.wake(min(next_in.values()))

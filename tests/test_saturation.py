@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from crawler.parsers import MEDIUM, Parsers
 from crawler.parsing import LARGE, Job
-from crawler.saturation import FULL, LOOK, Saturation
+from crawler.saturation import AT_EASE, FULL, LOOK, Saturation
 
 
 class Times:
@@ -54,6 +54,18 @@ def test_one_look_counts_for_a_while() -> None:
         found.append(saturation.is_full)
 
     assert found == expected
+
+
+@given(st.floats(0, 1))
+def test_who_was_full_is_at_ease_only_with_much_less_to_do(busy: float) -> None:
+    """Others help who is full, so it stays so until it would have time again without them."""
+    times = Times()
+    saturation = times.saturation()
+    times.pass_by(1.0, 1.0)
+    first = saturation.is_full
+    times.pass_by(1.0, busy)
+
+    assert (first, saturation.is_full) == (True, times.used - 1.0 >= AT_EASE)
 
 
 async def wanted(sizes: list[int], sharers: int, busy: float, *, warm: bool = True) -> list[bool]:

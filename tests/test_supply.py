@@ -63,7 +63,7 @@ class One:
             lease = Lease(NUMBER, accepted.turn, boottime() + WORK_LEASE, lambda: None)
             async with self._tools(web) as tools:
                 visit = TurnVisit(
-                    Turn(VERSION, NUMBER, LOOPBACK, turn, urls), accepted, lease, tools, lambda: goes_on
+                    Turn(VERSION, NUMBER, LOOPBACK, turn, urls), accepted, lease, tools, lambda _: goes_on
                 )
                 assert await visit.run()
             paths = [request.split()[1].decode() for request in site.requests]
