@@ -13,8 +13,8 @@ from crawler.core.scope import KeySet, Scope, scope_key
 from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id, domain_of, url_hash
 
-SEEN_MOST: Final = 100_000
-"""URLs remembered as known to the frontier, in each of two generations of one crawl: some 25 MB when full."""
+SEEN_MOST: Final = 60_000
+"""URLs remembered as known to the frontier, in each of two generations of one crawl: some 20 MB when full."""
 
 
 class SeenUrls:

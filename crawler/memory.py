@@ -20,10 +20,10 @@ APART: Final = 1 << 20
 """Bytes from which on a block stands apart."""
 KEPT: Final = 16 << 20
 """Free bytes at the end of the heap that are kept: the next page wants them. To fetch them again for each cost a fifth of reading it."""
-CYCLES: Final = (10_000, 5, 5)
+CYCLES: Final = (5_000, 4, 4)
 """Objects that are made and not freed between two looks for cycles, and so many looks between two among older objects, and among all.
 
-A cycle that keeps a page lies there until then: with whole looks after two million objects, not a quarter of one, a crawl takes a third more.
+A cycle that keeps a page lies there until then: with whole looks after two million objects, not 80,000, a crawl takes a third more.
 """
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
