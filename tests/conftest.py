@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 
 from crawler.adapters.embedded import EmbeddedPostgres
 from crawler.adapters.migrations import migrate
@@ -183,6 +184,13 @@ def server() -> Iterator[Server]:
             server.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_at_first() -> Iterator[None]:
+    """A command that is called as a function sets what is logged: not for the tests after it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
