@@ -11,7 +11,7 @@ and neither published nor put back would be out of everybody's reach for a whole
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,8 @@ from crawler.ports import Queue
 log: Final = structlog.get_logger()
 
 AT_ONCE: Final = 100
+PORTION: Final = 5_000
+"""URLs of turns that are made together: each takes a kilobyte until its message is on the queue."""
 LEAST_HIGH_WATER: Final = 1000
 LOOK_AGAIN: Final = 1.0
 """Seconds between looks when nobody wakes us: what becomes due by the clock of the database."""
@@ -130,11 +132,12 @@ class Dispatcher:
             return 0
         sent = False
         try:
-            urls = await self._frontier.turn_urls([(t.domain_id, self._sizes.most(t)) for t in taken])
-            await self._send([t for t in taken if t.domain_id in urls], urls)
-            empty = [t for t in taken if t.domain_id not in urls]
-            if empty:
-                await self._frontier.release_empty(empty)
+            for some in self._portions(taken):
+                urls = await self._frontier.turn_urls([(t.domain_id, self._sizes.most(t)) for t in some])
+                await self._send([t for t in some if t.domain_id in urls], urls)
+                empty = [t for t in some if t.domain_id not in urls]
+                if empty:
+                    await self._frontier.release_empty(empty)
             sent = True
             # Where several crawls share the room, one that has few domains leaves some of it: the next round gives it to the others.
             self._hungry = len(taken) >= AT_ONCE or taken[0].lines > 1
@@ -146,6 +149,19 @@ class Dispatcher:
                 with contextlib.suppress(DatabaseError):
                     await self._frontier.give_back([(t.domain_id, t.turn) for t in taken])
         return len(taken)
+
+    def _portions(self, taken: list[Dispatched]) -> Iterator[list[Dispatched]]:
+        """Domains whose turns are made together: of no more URLs than `PORTION`, unless a single one has more."""
+        some: list[Dispatched] = []
+        urls = 0
+        for one in taken:
+            most = self._sizes.most(one)
+            if some and urls + most > PORTION:
+                yield some
+                some, urls = [], 0
+            some.append(one)
+            urls += most
+        yield some
 
     async def _look_ahead(self, soonest: float = 0.0) -> None:
         """Be awake when the next domain is due and ready, but not before *soonest* seconds."""
