@@ -1,33 +1,22 @@
 """A turn goes on with what its pages lead to: as far as a turn may, and only where it would otherwise keep a fast site waiting."""
 
 import asyncio
-import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
-from crawler.adapters.crawls import Crawls
 from crawler.adapters.frontier import Offer
 from crawler.adapters.postgres import Database
-from crawler.adapters.recording import Recording
-from crawler.asking import RobotsAsker
 from crawler.core.turns import VERSION, Turn
 from crawler.core.urls import domain_id
-from crawler.crawlbook import CrawlBook
-from crawler.equipment import equip
 from crawler.leases import Lease, boottime
-from crawler.parsers import Parsers
-from crawler.reading import Reader
-from crawler.recorder import Recorder
-from crawler.rules import RulesBook
 from crawler.settings import Settings
 from crawler.supply import SHORT
 from crawler.visit import TurnVisit
 from tests.adapters.browsing import browser
 from tests.adapters.servers import LOOPBACK, Reply, Site, Visitor, response
 from tests.making import WORK_LEASE, Frontiers
+from tests.turning import tools_of
 
 NUMBER = domain_id(LOOPBACK)
 FAST = Settings(delay=0.0, per_domain=4)
@@ -61,36 +50,13 @@ class One:
                 await self.database.ask("update domains set lost = $1", lost)
             accepted = (await self.heart.frontier.accept([Offer(NUMBER, turn)], "worker", WORK_LEASE))[NUMBER]
             lease = Lease(NUMBER, accepted.turn, boottime() + WORK_LEASE, lambda: None)
-            async with self._tools(web) as tools:
+            async with tools_of(self.database, web, self.settings) as tools:
                 visit = TurnVisit(
                     Turn(VERSION, NUMBER, LOOPBACK, turn, urls), accepted, lease, tools, lambda _: goes_on
                 )
                 assert await visit.run()
             paths = [request.split()[1].decode() for request in site.requests]
         return Counter(path for path in paths if path != "/robots.txt" and "sitemap" not in path)
-
-    @contextlib.asynccontextmanager
-    async def _tools(self, web: Any) -> AsyncIterator[Any]:
-        crawls, rules, parsers = CrawlBook(Crawls(self.database)), RulesBook(self.database), Parsers()
-        recorder = Recorder(Recording(self.database, "worker", 1), crawls, patience=10.0, due=lambda _: None)
-        asker = RobotsAsker(web, self.heart.frontier, rules, "worker", self.settings.delay, timeout=20)
-        recording = asyncio.create_task(recorder.run())
-        try:
-            async with asyncio.timeout(30):
-                yield equip(
-                    self.settings,
-                    self.database,
-                    web=web,
-                    crawls=crawls,
-                    rules=rules,
-                    asker=asker,
-                    reader=Reader(parsers, lambda error, _: pytest.fail(repr(error))),
-                    recorder=recorder,
-                )
-        finally:
-            recording.cancel()
-            await asyncio.wait([recording])
-            await parsers.close()
 
 
 async def test_to_the_end_of_a_site(database: Database) -> None:

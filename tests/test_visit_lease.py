@@ -1,33 +1,22 @@
 """What a turn makes of an answer that comes when its lease has ended: what we did to a request is not the site's fault."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from crawler.adapters.crawls import Crawls
 from crawler.adapters.frontier import Offer
 from crawler.adapters.postgres import Database
-from crawler.adapters.recording import Recording
-from crawler.asking import RobotsAsker
 from crawler.core.moments import moment
 from crawler.core.turns import VERSION, Turn
 from crawler.core.urls import domain_id
-from crawler.crawlbook import CrawlBook
-from crawler.equipment import equip
 from crawler.leases import Lease, boottime
-from crawler.parsers import Parsers
-from crawler.reading import Reader
-from crawler.recorder import Recorder
-from crawler.rules import RulesBook
 from crawler.settings import Settings
 from crawler.visit import TurnVisit
 from tests.adapters.browsing import SILENT, browser
 from tests.adapters.servers import LOOPBACK, Reply, Site, Visitor, response
 from tests.making import WORK_LEASE, Frontiers
+from tests.turning import tools_of
 
 NUMBER = domain_id(LOOPBACK)
 NO_RULES = response(b"", status="404 Not Found")
@@ -65,36 +54,11 @@ class Held:
             await self.heart.crawl(url)
             turn, urls = (await self.heart.take())[LOOPBACK]
             accepted = (await self.heart.frontier.accept([Offer(NUMBER, turn)], "worker", WORK_LEASE))[NUMBER]
-            async with self.tools(web) as tools:
+            async with tools_of(self.database, web, Settings(delay=DELAY)) as tools:
                 visit = TurnVisit(Turn(VERSION, NUMBER, LOOPBACK, turn, urls), accepted, self.lease, tools)
                 assert await visit.run() == (self.lease.left() > 0)
             asked = sum(request.startswith(b"GET /page ") for request in site.requests)
         return await self.heart.url(url), asked, urls[0]
-
-    @contextlib.asynccontextmanager
-    async def tools(self, web: Any) -> AsyncIterator[Any]:
-        """What a worker hands to its turns."""
-        settings = Settings(delay=DELAY)
-        crawls, rules, parsers = CrawlBook(Crawls(self.database)), RulesBook(self.database), Parsers()
-        recorder = Recorder(Recording(self.database, "worker", 1), crawls, patience=10.0, due=lambda _: None)
-        asker = RobotsAsker(web, self.heart.frontier, rules, "worker", DELAY, timeout=20)
-        recording = asyncio.create_task(recorder.run())
-        try:
-            async with asyncio.timeout(30):
-                yield equip(
-                    settings,
-                    self.database,
-                    web=web,
-                    crawls=crawls,
-                    rules=rules,
-                    asker=asker,
-                    reader=Reader(parsers, lambda error, _: pytest.fail(repr(error))),
-                    recorder=recorder,
-                )
-        finally:
-            recording.cancel()
-            await asyncio.wait([recording])
-            await parsers.close()
 
 
 @pytest.fixture
