@@ -12,12 +12,17 @@ SECONDS ?= 60
 KEY := $(shell (cat setup.cfg pyproject.toml; pwd) | cksum | cut -d' ' -f1)
 FOR_DEV := .venv/.ready-dev-$(KEY)
 FOR_RUN := $(or $(wildcard $(FOR_DEV)),.venv/.ready-run-$(KEY))
+# What builds the image: the first of docker and podman that answers, unless it is named; its version is the program's.
+ENGINE ?=
+VERSION = $(shell sed -n 's/^version = //p' setup.cfg)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup crawl url demo check format fix lint types shape test crash hostile fuzz coverage reference clean \
 	bench bench-scale bench-workers bench-modes bench-freshness bench-requests \
-	bench-tls bench-polite bench-memory bench-guard profile
+	bench-tls bench-looking bench-polite bench-memory bench-guard bench-dashboard profile \
+	image secrets test-deploy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -84,6 +89,9 @@ bench-freshness: $(FOR_DEV) ## how fresh pages are kept, against a fixed interva
 bench-tls: $(FOR_DEV) ## how much of bare aiohttp's speed is left over TLS, with 500 new connections (three minutes)
 	$(BIN)/python -m tests.bench.tls $(ARGS)
 
+bench-looking: $(FOR_DEV) ## what the dashboard asks, with 10 million URLs: each within 100 ms? (5 GB of disk, ten minutes)
+	$(BIN)/python -m tests.bench.looking $(ARGS)
+
 bench-polite: $(FOR_DEV) ## 2,000 domains at once, 10 s apart: how much of what politeness allows (a quarter of an hour)
 	$(BIN)/python -m tests.bench.polite --amqp own $(ARGS)
 
@@ -93,12 +101,45 @@ bench-memory: $(FOR_DEV) ## the memory of a crawler after 100,000 pages, and whe
 bench-guard: $(FOR_DEV) ## does a page cost more than it did? this tree against BASE, a commit (five minutes)
 	$(BIN)/python -m tests.bench.guard $(if $(BASE),--base $(BASE)) $(ARGS)
 
+bench-dashboard: $(FOR_DEV) ## what the dashboard costs with a page open, against the crawl it shows, for each page (six minutes)
+	$(BIN)/python -m tests.bench.dashboard $(ARGS)
+
 profile: $(FOR_DEV) ## where a page's time goes, as a picture: build/profile.html (two minutes)
 	$(BIN)/python -m tests.bench.profile $(ARGS)
 
 coverage: $(FOR_DEV) ## all tests, and which branches they miss
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+
+image: ## the container image faircrawl:VERSION, with docker or podman (ENGINE=podman)
+	@$(choose); set -x; \
+	$$engine build -f deploy/Dockerfile --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) -t faircrawl:$(VERSION) .
+
+define choose
+engine='$(ENGINE)'; silent=; \
+if [ -n "$$engine" ]; then \
+	command -v $(firstword $(ENGINE)) >/dev/null \
+	|| { echo '$(firstword $(ENGINE)) is not installed: install it, or leave out ENGINE= to take docker or podman' >&2; exit 1; }; \
+else \
+	for name in docker podman; do \
+		command -v $$name >/dev/null || continue; \
+		if timeout 10 $$name info >/dev/null 2>&1; then engine=$$name; break; fi; \
+		silent="$${silent:+$$silent and }$$name"; \
+	done; \
+fi; \
+if [ -z "$$engine" ]; then \
+	if [ -n "$$silent" ]; then echo "no answer from $$silent: start the daemon; $${silent%% *} info says what is wrong"; \
+	else echo 'there is neither docker nor podman: install one of them, or name it with make image ENGINE=...'; \
+	fi >&2; \
+	exit 1; \
+fi
+endef
+
+secrets: ## the passwords that docker-compose.yml reads, in secrets/: those that are missing
+	@deploy/secrets.sh
+
+test-deploy: $(FOR_DEV) ## the image and docker-compose.yml for real, on Debian as root: five minutes, the first time ten
+	@$(BIN)/python -m tests.deploy.containers.run
 
 reference: $(FOR_DEV) ## write docs/reference.md from the program
 	$(BIN)/python docs/reference.py > docs/reference.new && mv docs/reference.new docs/reference.md
@@ -107,9 +148,10 @@ clean: ## remove what builds and tests leave behind (.venv stays)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find crawler scheduler tests -name __pycache__ -prune -exec rm -rf {} +
 
+# Not compiled: half of it is never imported.
 .venv/.ready-dev-%:
 	@$(prepare)
-	$(PIP) --editable '.[dev]'
+	$(PIP) --no-compile --editable '.[dev]'
 	@touch $@
 
 .venv/.ready-run-%:

@@ -31,9 +31,9 @@ from crawler.core.errors import (
     FaircrawlError,
     leaves,
 )
-from crawler.core.masking import masked, secrets_of, summary
+from crawler.core.masking import masked, summary
 from crawler.ports import Event, Sends
-from crawler.settings import Settings
+from crawler.settings import Settings, secrets_in
 
 log: Final = structlog.get_logger()
 
@@ -142,14 +142,14 @@ class Alerts:
         """This has happened. *about*: what exactly, in a few words of ours; *tags*: domain, crawl."""
         held = self._hush.admits(kind, self._clock())
         if held is None:
-            log.debug("critical.again", kind=kind.value, about=about)
+            log.debug("trouble.repeated", kind=kind.value, about=about)
             return
         facts: dict[str, str | int] = {"held_back": held}
         if about:
             facts["about"] = about
         # Where a bug was raised is worth a traceback; that a database is away is not.
         how = {"exc_info": error} if kind is Trouble.BUG else {} if error is None else {"reason": str(error)}
-        log.critical("critical", kind=kind.value, advice=ADVICE[kind], **how, **facts, **tags)
+        log.critical("trouble.met", kind=kind.value, advice=ADVICE[kind], **how, **facts, **tags)
         if self._sender is not None:
             self._sender.send(
                 Event(message=ADVICE[kind], kind=kind.value, tags=self.tags | tags, facts=facts, error=error)
@@ -225,12 +225,7 @@ def alerting(settings: Settings, **tags: str) -> Iterator[Alerts]:
         return
     from crawler.adapters.sentry import Sentry  # noqa: PLC0415 - imported only where there is a DSN
 
-    secrets = frozenset(
-        secret
-        for address in (settings.database_url, settings.amqp_url, settings.proxy, settings.sentry_dsn)
-        if address is not None
-        for secret in secrets_of(address)
-    )
+    secrets = secrets_in(settings)
     sentry = Sentry(
         settings.sentry_dsn,
         release=f"faircrawl@{__version__}",

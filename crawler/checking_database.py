@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Final
 
 from crawler import __version__
-from crawler.adapters.migrations import applied, known_migrations
+from crawler.adapters.migrations import Applied, Migration, applied, known_migrations, unknown
 from crawler.adapters.postgres import Database
-from crawler.core.errors import DatabaseError, DatabaseUnavailableError
+from crawler.core.errors import DatabaseError, DatabaseUnavailableError, SchemaError
 from crawler.findings import Finding, Level
 from crawler.opening import located
 from crawler.phrases import span
@@ -84,15 +84,23 @@ def version(number: int) -> Finding:
     return Finding("PostgreSQL", Level.WRONG, f"{said} is too old: upgrade it to {OLDEST // 10_000} or later")
 
 
-def schema(have: set[int], want: set[int], *, embedded: bool) -> Finding:
-    """Are the tables those this program knows?"""
+def schema(have: Mapping[int, Applied], known: Sequence[Migration], *, embedded: bool) -> Finding:
+    """Are the tables those this program can work with?"""
+    want = {one.number for one in known}
     newest = max(want, default=0)
-    if newer := have - want:
-        text = f"made by a newer faircrawl (migration {max(newer)}, here {newest}): upgrade this program"
-        return Finding("tables", Level.WRONG, text)
-    if not want - have:
+    try:
+        newer = unknown(have, known)
+    except SchemaError as error:
+        return Finding("tables", Level.WRONG, str(error))
+    if newer and want <= have.keys():
+        text = (
+            f"made by a newer faircrawl (migration {newer[-1].number}, here {newest}), with which this one can go on: "
+            "upgrade this program in the end"
+        )
+        return Finding("tables", Level.NOTE, text)
+    if not want - have.keys():
         return Finding("tables", Level.OK, f"up to date, at migration {newest}")
-    lacking = ", ".join(map(str, sorted(want - have)))
+    lacking = ", ".join(map(str, sorted(want - have.keys())))
     if embedded or not have:
         return Finding(
             "tables", Level.NOTE, f"migration {lacking} is not applied yet: the next crawl does it"
@@ -146,10 +154,11 @@ def others(workers: Sequence[tuple[str, str]], settings: Settings) -> Iterator[F
 
 
 async def _says_of_itself(found: Database, settings: Settings) -> list[Finding]:
-    have, want = set(await applied(found)), {one.number for one in known_migrations()}
+    have, known = await applied(found), known_migrations()
+    has_all = have.keys() >= {one.number for one in known}
     findings = [
         version(int(await found.ask("show server_version_num"))),
-        schema(have, want, embedded=settings.database_url is None),
+        schema(have, known, embedded=settings.database_url is None),
         connections(int(await found.ask(_FREE)), settings),
         clocks(await _difference(found)),
     ]
@@ -160,14 +169,14 @@ async def _says_of_itself(found: Database, settings: Settings) -> list[Finding]:
     if encoding != "UTF8":
         text = f"{encoding} cannot hold every page: make the database with encoding 'UTF8'"
         findings.append(Finding("encoding", Level.WRONG, text))
-    if not want <= have and not await found.ask("select has_schema_privilege(current_schema(), 'create')"):
+    if not has_all and not await found.ask("select has_schema_privilege(current_schema(), 'create')"):
         schema_name, user = (
             await found.ask("select current_schema()"),
             await found.ask("select quote_ident(current_user)"),
         )
         text = f"{user} may not make tables: grant create on schema {schema_name} to {user}"
         findings.append(Finding("tables", Level.WRONG, text))
-    if want <= have:
+    if has_all:
         rows = await found.fetch("workers_shown")
         live = [(row["queue"], row["version"]) for row in rows if not row["silent"]]
         findings += others(live, settings)

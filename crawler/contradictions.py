@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 LONGEST_DELIVERY: Final = 1500.0
 """RabbitMQ's consumer_timeout is 30 minutes; what a turn may take at its end comes on top."""
-
+SHORT_TOKEN: Final = 16
 
 Contradiction: TypeAlias = tuple[tuple[str, ...], str]
 """The settings that do not go together, and a line about it."""
@@ -60,3 +60,5 @@ def doubts(it: "Settings") -> Iterator[str]:
         yield 'no site can name you in robots.txt: start user_agent with a name of your own, not "Mozilla"'
     if not it.tls_verify:
         yield "certificates are not checked (tls_verify is false): anybody on the way may change a page"
+    if it.api_token is not None and len(it.api_token) < SHORT_TOKEN:
+        yield f"api_token has only {len(it.api_token)} characters: 16 or more at random cannot be guessed"

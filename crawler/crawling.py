@@ -22,7 +22,7 @@ from crawler.core.scope import scope_key
 from crawler.enduring import AWAY
 from crawler.letters import BURIED
 from crawler.opening import Opened, Revive
-from crawler.processes import at_work
+from crawler.processes import Crew, at_work
 from crawler.progress import Progress, waits_for
 from crawler.seeds import links
 from crawler.settings import Settings
@@ -70,10 +70,11 @@ async def crawl(
     tell: Callable[[Progress, Sequence[Any]], None],
     alerts: Alerts | None = None,
     prepare: Callable[[int], Awaitable[None]] | None = None,
+    begun: Callable[[Crew], None] | None = None,
 ) -> Summary:
     """Make or resume the crawl, and work until it has nothing left to do.
 
-    *prepare*: is done with its number before that, when it is looked after already.
+    *prepare*: is done with its number before that, when it is looked after already. *begun*: is given the workers, once they are at work.
 
     Raises:
         UsageError: the crawl exists with another scope.
@@ -98,6 +99,7 @@ async def crawl(
                 hurry=hurry,
                 tell=tell,
                 alerts=alerts,
+                begun=begun,
             )
     finally:
         with contextlib.suppress(DatabaseUnavailableError, DatabaseBusyError):  # then the next run does it
@@ -116,6 +118,7 @@ async def _attended(
     hurry: asyncio.Event,
     tell: Callable[[Progress, Sequence[Any]], None],
     alerts: Alerts | None,
+    begun: Callable[[Crew], None] | None,
 ) -> Summary:
     new_seeds = 0
     for start in range(0, len(seeds), SEEDS_AT_ONCE):
@@ -128,7 +131,9 @@ async def _attended(
     before = _done(await crawls.totals(found.crawl_id))
     since: datetime = await opened.database.value("clock")
     if await crawls.busy(found.crawl_id, settings.run_patience, since):
-        async with at_work(settings, opened.dsn, hurry, alerts=alerts) as progress:
+        async with at_work(settings, opened.dsn, hurry, alerts=alerts) as crew:
+            if begun is not None:
+                begun(crew)
             await _until_done(
                 crawls,
                 found.crawl_id,
@@ -136,10 +141,10 @@ async def _attended(
                 since,
                 stop=stop,
                 revive=opened.revive,
-                progress=progress,
+                progress=crew.progress,
                 tell=tell,
             )
-        last = progress()
+        last = crew.progress()
     interrupted = stop.is_set()
     await crawls.finish(found.crawl_id)
     totals = await crawls.totals(found.crawl_id)

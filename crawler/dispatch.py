@@ -76,6 +76,8 @@ class Dispatcher:
         self._next = 0.0
         self._hungry = False
         """The last round may have left something that is due now."""
+        self.buried = 0
+        """Turns that were put with the dead letters."""
 
     def wake(self, seconds: float = 0.0) -> None:
         """A domain will be due and ready in so many seconds."""
@@ -179,6 +181,7 @@ class Dispatcher:
             why = f"its turn was lost {LOST_FOR_GOOD + 1} times in a row"
             await self._queue.bury([body(t) for t in deadly], why)
             for t in deadly:
+                self.buried += 1
                 log.error("turn.buried", domain=t.domain, lost=t.lost)
                 self._alerts.critical(Trouble.DEAD_LETTER, why, domain=t.domain)
             await self._frontier.bury(

@@ -37,6 +37,11 @@ class Endurance:
         """What does not answer: the database or the broker; empty: both do."""
         return next(iter(self._away.values()), "")
 
+    @property
+    def all_away(self) -> frozenset[str]:
+        """As `away`, and both if it is both."""
+        return frozenset(self._away.values())
+
     async def endure(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do *work* for ever: again when the database or the broker was busy or away, unless it stays away."""
         loop = asyncio.get_running_loop()

@@ -12,6 +12,7 @@ from crawler.core.sitemap_text import MAX_BYTES
 from crawler.crawlbook import CrawlBook
 from crawler.reading import Reader
 from crawler.recorder import Recorder
+from crawler.refusals import Decisions
 from crawler.room import Room
 from crawler.rules import RulesBook
 from crawler.settings import Settings
@@ -44,6 +45,7 @@ class Tools:
     announcer: Announcer
     recorder: Recorder
     manners: Manners
+    decisions: Decisions
 
 
 def equip(
@@ -78,4 +80,5 @@ def equip(
         Announcer(Announcements(database)),
         recorder,
         manners,
+        Decisions(),
     )

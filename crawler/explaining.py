@@ -29,6 +29,8 @@ from crawler.settings import Settings
 MOST_SEEDS: Final = 1000
 """Seeds of the domain among which the one is sought that brought the URL into scope."""
 MOST_VISITS: Final = 10
+PARTS: Final = ("known", "scope", "robots", "domain", "visits", "outcome", "refresh", "next")
+"""Of `Reasons`, in the order in which they are told."""
 
 
 @dataclass(frozen=True, slots=True)

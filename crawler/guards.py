@@ -93,6 +93,15 @@ class MemoryGuard:
         return f"<MemoryGuard {state}: {self.used >> 20} MiB of {(self._most or 0) >> 20}>"
 
     @property
+    def most(self) -> int | None:
+        """Bytes above which new turns wait; None: no limit."""
+        return self._most
+
+    def measured(self) -> int:
+        """Bytes in use: at the last look, or now where nobody looks."""
+        return self.used if self._most is not None and self.used else self._measure()
+
+    @property
     def closed(self) -> bool:
         """Whether new turns have to wait."""
         return self._closed_at is not None
@@ -109,12 +118,12 @@ class MemoryGuard:
             self.used = self._measure()
         if self.used < threshold:
             if self.closed:
-                log.info("memory.enough", used=self.used)
+                log.warning("memory.recovered", used=self.used)
             self._closed_at = None
             return
         if self._closed_at is None:
             self._closed_at, self._told = now, float("-inf")
-            log.warning("memory.short", used=self.used, most=self._most, new_turns="wait")
+            log.warning("memory.exhausted", used=self.used, most=self._most, new_turns="wait")
         if now - self._closed_at >= self._patience and now - self._told >= REMIND:
             self._told = now
             self._stuck(f"{self.used >> 20} MiB of {self._most >> 20} MiB for {now - self._closed_at:.0f} s")

@@ -30,6 +30,7 @@ from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError, Mes
 from crawler.core.urls import host_of
 from crawler.leases import boottime
 from crawler.ports import Delivery
+from crawler.progress import TurnCounts
 
 log: Final = structlog.get_logger()
 
@@ -78,6 +79,7 @@ class Intake:
         room: Callable[[], int | None] = _plenty,
         hold: float = HOLD,
         alerts: Alerts | None = None,
+        counts: TurnCounts | None = None,
     ) -> None:
         self._frontier = frontier
         self._worker_id = worker_id
@@ -89,6 +91,7 @@ class Intake:
         self._room = room
         self._hold = hold
         self._alerts = alerts or Alerts()
+        self._counts = counts or TurnCounts()
         self._waiting: list[tuple[_Waiting, str | None]] = []
         self._looking: dict[asyncio.Task[None], _Waiting] = {}
         self._something = asyncio.Event()
@@ -104,6 +107,7 @@ class Intake:
             # Anybody who may write to the broker may have written it.
             log.error("message.buried", reason=str(error))  # noqa: TRY400 - what it is stands in the reason
             delivery.dead(str(error))
+            self._counts.dead += 1
             self._alerts.critical(Trouble.DEAD_LETTER, str(error))
             return
         # 500 URLs are 55 kB, and who is accepted stays for a minute: the message is needed for nothing more.
@@ -155,7 +159,9 @@ class Intake:
                 state = states.get(one.turn.domain_id)
                 if state is None or state.turn != one.turn.turn + 1:
                     one.delivery.ack()
+                    self._counts.stale += 1
                     continue
+                self._counts.accepted += 1
                 del states[one.turn.domain_id]
                 self._begin(one.turn, state, one.delivery, began)
             accepted(taken, asked)

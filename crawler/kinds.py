@@ -36,6 +36,8 @@ LAST_PORT: Final = 65535
 LONGEST: Final = 3650 * 86400.0
 LARGEST: Final = 1 << 50
 MOST_AT_AN_ADDRESS: Final = 1_000_000
+LONGEST_AGENT: Final = 512
+"""A site that takes no longer one refuses the whole request."""
 
 SERVER: Final = re.compile(r"\[([^\]]*)\](?::([0-9]{1,5}))?|([^:]*):([0-9]{1,5})", re.ASCII)
 AGENT: Final = re.compile(r"[A-Za-z_-]+(?:/[!-~]+)?(?: [ -~\xa1-\xff]*)?")
@@ -174,6 +176,8 @@ def _text(value: object) -> str:
 
 def _agent(value: object) -> str:
     text = _text(value)
+    if len(text) > LONGEST_AGENT:
+        _refuse(f"longer than {LONGEST_AGENT} characters")
     return text if AGENT.fullmatch(text) else _refuse()
 
 
@@ -204,12 +208,23 @@ def _folder(value: object) -> Path:
 
 def _database(value: object) -> str:
     text = _text(value)
-    return text if urlsplit(text).scheme in {"postgres", "postgresql"} else _refuse()
+    parts = _split_url(text)
+    if parts.scheme not in {"postgres", "postgresql"} or parts.netloc.count("@") > 1:
+        _refuse()
+    for place in parts.netloc.rpartition("@")[2].split(","):  # it may name several servers
+        _server(f"server://{place or 'localhost'}", "server")
+    return text
+
+
+def _split_url(text: str) -> SplitResult:
+    """The parts of a URL. A password with / ? or # in it makes others of them than were meant: half of it would be a port."""
+    parts = urlsplit(text)
+    return _refuse() if "@" in parts.path + parts.fragment + parts.query.partition("=")[0] else parts
 
 
 def _server(text: str, *schemes: str) -> SplitResult:
     """The parts of a URL that names a server."""
-    parts = urlsplit(text)
+    parts = _split_url(text)
     try:
         good = parts.scheme in schemes and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
@@ -250,7 +265,7 @@ def _crowd(item: object) -> tuple[Network, int]:
 
 def _proxy(value: object) -> str:
     text = _text(value)
-    parts = urlsplit(text)
+    parts = _split_url(text)
     if parts.scheme == "https":
         _refuse("the way to the proxy itself is plain HTTP; https sites are reached through it all the same")
     try:
@@ -313,8 +328,9 @@ FLAG: Final = Kind("true or false", "true", _flag, lambda flag: "true" if flag e
 PATH: Final = Kind("a path", "/var/lib/crawl", _path)
 FILE: Final = Kind("an existing file", "/etc/ssl/certs/ca-certificates.crt", _file)
 FOLDER: Final = Kind("an existing folder", "/usr/lib/postgresql/17/bin", _folder)
-DATABASE: Final = Kind("a PostgreSQL address", "postgresql://crawl@localhost/crawl", _database)
-BROKER: Final = Kind("a RabbitMQ address", "amqp://crawl:password@localhost:5672/crawl", _broker)
+_ESCAPED: Final = "with / ? # @ : % of the password as %XX"
+DATABASE: Final = Kind(f"a PostgreSQL address, {_ESCAPED}", "postgresql://crawl@localhost/crawl", _database)
+BROKER: Final = Kind(f"a RabbitMQ address, {_ESCAPED}", "amqp://crawl:password@localhost:5672/crawl", _broker)
 SENTRY: Final = Kind("a Sentry DSN", "https://key@sentry.example.com/42", _sentry)
 QUEUE_PREFIX: Final = Kind("the beginning of a queue's name (letters, digits, _ . : -)", "crawl", _prefix)
 CROWDS: Final = items(

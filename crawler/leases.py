@@ -44,6 +44,10 @@ class Lease:
         """Seconds until the turn must have stopped."""
         return self.deadline - boottime()
 
+    def ends(self) -> float:
+        """When it ends as it is now, of the loop's clock: it may be renewed while a request is open."""
+        return asyncio.get_running_loop().time() + self.left()
+
 
 class Leases:
     """The leases of one worker, and their renewal."""
@@ -52,8 +56,13 @@ class Leases:
         self._frontier = frontier
         self._length = work_lease
         self._held: dict[int, Lease] = {}
+        self.renewed = 0
+        """Leases renewed, each time it was."""
         self.missed = 0
-        """Renewals that did not come back with every turn asked for."""
+        """Leases that were asked for and did not come back, each time."""
+        self.late = 0
+        """Those that did not come back twice in a row, last: a turn that was released meanwhile misses once."""
+        self._missing: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -76,6 +85,8 @@ class Leases:
             short = [lease for lease in self._held.values() if lease.left() < self._length / 2]
             if short:
                 await self._renew(short)
+            else:
+                self._missing, self.late = set(), 0
 
     async def _renew(self, short: list[Lease]) -> None:
         began = boottime()
@@ -86,9 +97,12 @@ class Leases:
                 )
         except (DatabaseBusyError, DatabaseUnavailableError, TimeoutError):
             renewed = set()
+        missing = {lease.domain_id for lease in short} - renewed
+        self._missing, self.late = missing, len(missing & self._missing)
         for lease in short:
             if lease.domain_id in renewed:
                 lease.deadline = began + self._length
+                self.renewed += 1
             else:
                 self.missed += 1
                 if lease.left() <= min(1.0, self._length / 16) * 1.5:

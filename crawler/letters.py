@@ -21,7 +21,7 @@ from crawler.adapters.crawls import CHANGED, Crawls
 from crawler.adapters.postgres import Database, Session, columns
 from crawler.adapters.touching import touch
 from crawler.core import turns
-from crawler.core.errors import BrokerError, FaircrawlError, MessageError
+from crawler.core.errors import BrokerError, MessageError, NotKnownError
 from crawler.core.model import Outcome
 from crawler.ports import DeadLetter, Queue
 
@@ -34,7 +34,7 @@ INT, BIGINT = 2**31, 2**63
 _version: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 
 
-class NoSuchLetterError(FaircrawlError):
+class NoSuchLetterError(NotKnownError):
     """There is no such dead letter: `crawl dead list` shows them."""
 
 

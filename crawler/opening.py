@@ -1,10 +1,10 @@
-"""Where the truth is: a server that was named, or the embedded one in the data folder. Migrated when it is opened."""
+"""Where the truth is: a server that was named, or the embedded one in the data folder. `opened` is up to date, `reached` is not yet."""
 
 import asyncio
 import contextlib
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -25,7 +25,7 @@ Revive: TypeAlias = Callable[[], Awaitable[None]]
 class Place:
     """Where a database is, and how to name it."""
 
-    dsn: str
+    dsn: str = field(repr=False)
     place: str
     """Where the data lies, for people."""
     option: str
@@ -36,7 +36,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Opened(Place):
-    """A database, open and up to date."""
+    """A database, open."""
 
     database: Database
 
@@ -75,14 +75,31 @@ async def _leave_alone() -> None:
 
 
 @contextlib.asynccontextmanager
-async def opened(settings: Settings, *, size: int = 3) -> AsyncIterator[Opened]:
-    """The database, open. The embedded one is migrated; a server that was named must have been (`crawl migrate`), or be empty."""
+async def reached(settings: Settings, *, size: int = 3) -> AsyncIterator[Opened]:
+    """The database, not asked anything yet: a server that was named may be away, and its tables may be missing. See `prepare`."""
     async with located(settings) as place, await Database.open(place.dsn, size=size) as database:
-        if settings.database_url is None or await database.ask("select to_regclass('migrations')") is None:
-            await migrate(database)
-        else:
-            await verify(database)
         yield Opened(place.dsn, place.place, place.option, place.revive, database)
+
+
+async def prepare(settings: Settings, database: Database) -> None:
+    """See to the tables. The embedded database is migrated; a server that was named must have been (`crawl migrate`), or be empty.
+
+    Raises:
+        DatabaseUnavailableError: there is no such server, or not yet.
+        SchemaError: it has other tables than this program works with.
+    """
+    if settings.database_url is None or await database.ask("select to_regclass('migrations')") is None:
+        await migrate(database)
+    else:
+        await verify(database)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, *, size: int = 3) -> AsyncIterator[Opened]:
+    """The database, open and up to date."""
+    async with reached(settings, size=size) as place:
+        await prepare(settings, place.database)
+        yield place
 
 
 def data_folder(settings: Settings) -> Path | None:
@@ -105,9 +122,9 @@ async def opened_to_look(settings: Settings) -> AsyncIterator[Opened | None]:
     if data is not None and not has_cluster(data):
         yield None
         return
-    async with located(settings) as place, await Database.open(place.dsn, size=3) as database:
-        if await database.ask("select to_regclass('migrations')") is None:
+    async with reached(settings) as place:
+        if await place.database.ask("select to_regclass('migrations')") is None:
             yield None
             return
-        await (verify if data is None else migrate)(database)
-        yield Opened(place.dsn, place.place, place.option, place.revive, database)
+        await (verify if data is None else migrate)(place.database)
+        yield place

@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, TypeAlias
 
 from crawler.core.model import Outcome
 
 NOTICE: Final = 0.05
 """Seconds for which a site may go on with an answer that we have cut off: it hears of that a moment later."""
 CUT_OFF: Final = frozenset({Outcome.TOO_LARGE, Outcome.TOO_SLOW, Outcome.TYPE_REFUSED, Outcome.TIMEOUT})
+
+
+Doing: TypeAlias = Literal["asking", "resting", "writing", "working"]
 
 
 class Slot:
@@ -66,3 +69,10 @@ class Slot:
         """How the last request ended: the pause begins when the site is done with it too."""
         if outcome in CUT_OFF and self._last is not None:
             self._last += NOTICE
+
+
+def doing(slots: Sequence[Slot]) -> Doing:
+    """What a turn is at that has these: one request is enough to ask, and none at work to rest."""
+    if any(slot.asking for slot in slots):
+        return "asking"
+    return "resting" if all(slot.resting for slot in slots) else "working"

@@ -178,7 +178,7 @@ class Parsers:
                 and job.parser != SLOW
                 and reads_as_html(sniff(job.body, job.content_type), job.body)
             ):
-                log.info("page.overtaxed", url=job.url, bytes=len(job.body))
+                log.debug("page.overtaxed", url=job.url, bytes=len(job.body))
                 parsed = await self._ask_page(replace(job, parser=SLOW))
             return parsed
 

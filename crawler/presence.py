@@ -1,6 +1,7 @@
 """A worker's row in the table of workers: signed in, renewed, signed out; and those of the dead.
 
     sign_in ──► again every 10 s ──► sign_out
+       │  └─► the database's time comes back: by how much our clock is wrong is told the next time
        └─► what certainly dead processes held is free at once
 
 1. Whoever signs out holds nothing any more: what could not be released is freed then, or by the next worker that finds us dead.
@@ -9,9 +10,11 @@
 import asyncio
 import contextlib
 import os
+import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -20,20 +23,41 @@ from crawler.adapters.partitions import make_partitions
 from crawler.adapters.postgres import Database
 from crawler.census import Identity
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
+from crawler.enduring import AGAIN, AWAY
 
 log: Final = structlog.get_logger()
 
 HEARTBEAT: Final = 10.0
 
+Vitals: TypeAlias = Callable[[float], str]
+"""How a process is, as JSON; given the seconds by which its clock is ahead of the database's."""
+
+
+def _nothing(_clock_skew: float) -> str:
+    return "{}"
+
 
 class Presence:
     """One process that takes part: a worker, or a scheduler (which has no slots)."""
 
-    def __init__(self, database: Database, *, slots: int, queue: str, same_machine: bool) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        slots: int,
+        queue: str,
+        same_machine: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
         self._slots = slots
         self._queue = queue
         self._same_machine = same_machine
+        self.vitals: Vitals = _nothing
+        """Asked at each heartbeat."""
+        self.clock_skew = 0.0
+        """Seconds by which our clock is ahead of the database's, at least; negative: behind."""
+        self._clock = clock
         self._identity = Identity.ours()
         self.worker_id = f"{self._identity.host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
@@ -45,6 +69,20 @@ class Presence:
         """
         await self._write()
         await self._bury_dead()
+
+    async def arrive(self) -> None:
+        """Sign in, as soon as the database lets us."""
+        clock = asyncio.get_running_loop().time
+        patience = clock() + AWAY
+        while True:
+            try:
+                await self.sign_in()
+            except (DatabaseBusyError, DatabaseUnavailableError):
+                if clock() > patience:
+                    raise
+                await asyncio.sleep(AGAIN)
+            else:
+                return
 
     async def keep(self) -> None:
         """Say that we live, see who does not, and keep the day partitions of fetches ahead of the clock, until cancelled."""
@@ -64,8 +102,13 @@ class Presence:
 
     async def _write(self) -> None:
         own = self._identity
-        row = own.host, own.boot, own.pid, own.began, __version__, self._slots, self._queue
-        await self._database.fetch("worker_here", self.worker_id, *row)
+        said = self.vitals(self.clock_skew)
+        row = own.host, own.boot, own.pid, own.began, __version__, self._slots, self._queue, said
+        before = self._clock()
+        now = await self._database.value("worker_here", self.worker_id, *row)
+        after = self._clock()
+        # It was now there at some moment between the two: however slow the database is, that alone is no wrong clock.
+        self.clock_skew = max(0.0, before - now) + min(0.0, after - now)
 
     async def _bury_dead(self) -> None:
         """Take over from processes that are certainly dead, without waiting for their leases to end."""

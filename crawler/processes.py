@@ -1,46 +1,78 @@
 """Workers, here or in processes of their own: started, listened to, told to stop.
 
     parent ──settings, DSN on stdin──► child: a Worker
-           ◄──a line of progress a second──
+           ◄──a line of progress twice a second, and what it measures──
            ──end of stdin──► child: stop cleanly
 
 1. A child whose parent dies, however it dies, meets the end of its stdin and stops by itself.
-2. A child that dies is replaced; the leases of its turns end by themselves.
+2. A child that dies is replaced; the leases of its turns end by themselves. What it had counted stays counted.
 """
 
 import asyncio
 import contextlib
+import fcntl
+import math
 import os
 import pickle
 import signal
+import stat
+import struct
 import sys
+import termios
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
+import structlog
 import uvloop
 
 from crawler.adapters.postgres import Database
 from crawler.alerts import Alerts, alerting
 from crawler.core.errors import FaircrawlError, leaves
+from crawler.core.metrics import Packed, Reading
 from crawler.enduring import AWAY
 from crawler.memory import collect_less
 from crawler.progress import Progress, together
 from crawler.queues import opened_queue, reach_queue
-from crawler.settings import Settings
+from crawler.settings import Settings, secrets_in
 from crawler.telemetry import configure
 from crawler.worker import Worker
+
+log: Final = structlog.get_logger()
 
 POOL: Final = 6
 """Connections of a worker to the database, besides those that listen."""
 REPORT: Final = 0.5
+MEASURE: Final = 2.0
+"""Seconds between what a child measures, if anybody wants to know."""
+LONGEST: Final = 1 << 20
+"""Bytes of a report: with many name servers it has some thousands."""
 SHORT_LIFE: Final = 10.0
 SHORT_LIVES: Final = 5
 """So many processes in a row that live shorter than that: something is wrong that a new one will not mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a child says of itself: a line of JSON."""
+
+    progress: Progress
+    reading: Packed | None
+    """None: as it was."""
+
+
+class Crew(Protocol):
+    """Workers at work, seen from outside."""
+
+    def progress(self) -> Progress:
+        """How far all of them are."""
+
+    def readings(self) -> list[Reading]:
+        """What each process measures."""
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +81,7 @@ async def open_worker(
 ) -> AsyncIterator[Worker]:
     """A worker on the queue of these settings."""
     async with (
-        await Database.open(dsn, size=POOL, lookups=True) as database,
+        await Database.open(dsn, size=POOL, lookups=True, brief=True) as database,
         opened_queue(settings, database) as queue,
     ):
         same = settings.database_url is None  # a data folder is of this machine
@@ -64,7 +96,7 @@ async def at_work(
     *,
     patience: float = AWAY,
     alerts: Alerts | None = None,
-) -> AsyncIterator[Callable[[], Progress]]:
+) -> AsyncIterator[Crew]:
     """Workers at work; leaving waits for their clean end. If one fails here, the body is cancelled.
 
     *patience*: seconds for which the database or the broker may be away before a worker gives up.
@@ -77,28 +109,47 @@ async def at_work(
     alerts = alerts or Alerts()
     alerts.at_work = True
     done = asyncio.Event()
+    crew: Crew
     async with contextlib.AsyncExitStack() as stack:
         if settings.processes == 1:
             worker = await stack.enter_async_context(
                 open_worker(settings, dsn, patience=patience, alerts=alerts)
             )
-            runs, progress = [worker.run(done, hurry)], worker.progress
+            runs, crew = [worker.run(done, hurry)], _Alone(worker)
         else:
             children = [
                 Child(settings, dsn, patience=patience, tags=alerts.tags) for _ in range(settings.processes)
             ]
-            runs = [child.run(done, hurry) for child in children]
-
-            def progress() -> Progress:
-                return together([child.progress for child in children])
-
+            runs, crew = [child.run(done, hurry) for child in children], _Several(children)
         async with asyncio.TaskGroup() as tasks:
             for run in runs:
                 tasks.create_task(run)
             try:
-                yield progress
+                yield crew
             finally:
                 done.set()
+
+
+class _Alone:
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def progress(self) -> Progress:
+        return self._worker.progress()
+
+    def readings(self) -> list[Reading]:
+        return [self._worker.reading()]
+
+
+class _Several:
+    def __init__(self, children: "list[Child]") -> None:
+        self._children = children
+
+    def progress(self) -> Progress:
+        return together([child.progress for child in self._children])
+
+    def readings(self) -> list[Reading]:
+        return [child.reading for child in self._children]
 
 
 class Child:
@@ -113,13 +164,18 @@ class Child:
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._hello = pickle.dumps((settings, dsn, patience, dict(tags)))
-        self._before = Progress()
-        self._now = Progress()
+        self._before, self._now = Progress(), Progress()
+        self._counted, self._reading = Reading(), Reading()
 
     @property
     def progress(self) -> Progress:
         """All that this child and those it replaced have done."""
         return together([self._before, self._now])
+
+    @property
+    def reading(self) -> Reading:
+        """What this child measures, with all that those it replaced have counted."""
+        return self._reading.after(self._counted)
 
     async def run(self, stop: asyncio.Event, hurry: asyncio.Event) -> None:
         """Keep a worker process alive until *stop*, then wait for its end; once *hurry* is set, it cuts its open requests.
@@ -129,11 +185,18 @@ class Child:
         """
         short_lives = 0
         while not stop.is_set():
-            ended = self.progress
+            ended, idle = self.progress, Progress()
             self._before = replace(
-                ended, active=0, open_requests=0, lookups=0, rest=None, unwritten=0, away="", lack=""
+                idle,
+                pages=ended.pages,
+                visits=ended.visits,
+                wire_bytes=ended.wire_bytes,
+                last_commit=ended.last_commit,
+                cpu_seconds=ended.cpu_seconds,
+                outcomes=ended.outcomes,
             )
-            self._now = Progress()
+            self._counted = self.reading.counted()
+            self._now, self._reading = idle, Reading()
             began = time.monotonic()
             await self._live(stop, hurry)
             short_lives = short_lives + 1 if time.monotonic() - began < SHORT_LIFE else 0
@@ -149,6 +212,7 @@ class Child:
             "crawler.processes",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=LONGEST,
         )
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:
@@ -162,7 +226,10 @@ class Child:
                 stdin.write(len(self._hello).to_bytes(4, "big") + self._hello)
                 await stdin.drain()
             while line := await stdout.readline():
-                self._now = msgspec.json.decode(line, type=Progress)
+                report = msgspec.json.decode(line, type=Report)
+                self._now = report.progress
+                if report.reading is not None:
+                    self._reading = Reading.of(report.reading)
             await process.wait()
         finally:
             stopper.cancel()
@@ -195,27 +262,52 @@ async def _serve() -> None:
     size = int.from_bytes(await reader.readexactly(4), "big")
     settings, dsn, patience, tags = pickle.loads(await reader.readexactly(size))  # noqa: S301 - our own parent wrote it
 
+    configure(form=settings.log_format, level=settings.log_level, secrets=secrets_in(settings))
+    parent = sys.stdout.fileno()
+    measures = settings.metrics_port is not None
+
     async def until_parent_ends() -> None:
         await reader.read()
         stop.set()
-
-    async def report(worker: Worker) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            while True:
-                os.write(sys.stdout.fileno(), msgspec.json.encode(asdict(worker.progress())) + b"\n")
-                await asyncio.sleep(REPORT)
 
     with alerting(settings, **tags) as alerts:
         async with (
             open_worker(settings, dsn, patience=patience, alerts=alerts) as worker,
             asyncio.TaskGroup() as tasks,
         ):
-            extra = [tasks.create_task(until_parent_ends()), tasks.create_task(report(worker))]
+            extra = [
+                tasks.create_task(until_parent_ends()),
+                tasks.create_task(_keep_telling(worker, parent, measures=measures)),
+            ]
             await worker.run(stop, hurry)
             for task in extra:
                 task.cancel()
             with contextlib.suppress(BrokenPipeError):
-                os.write(sys.stdout.fileno(), msgspec.json.encode(asdict(worker.progress())) + b"\n")
+                _tell(worker, parent, measured=True)
+
+
+async def _keep_telling(worker: Worker, parent: int, *, measures: bool) -> None:
+    """Tell the parent how we are until cancelled, and now and then what we measure. One that stands still does not hold us up."""
+    with contextlib.suppress(BrokenPipeError):
+        measured = -math.inf
+        while True:
+            now = time.monotonic()
+            wanted = measures and now - measured >= MEASURE
+            if not _unread(parent):
+                measured = now if wanted else measured
+                _tell(worker, parent, measured=wanted)
+            await asyncio.sleep(REPORT)
+
+
+def _tell(worker: Worker, parent: int, *, measured: bool) -> None:
+    reading = worker.reading().packed() if measured else None
+    os.write(parent, msgspec.json.encode(Report(worker.progress(), reading)) + b"\n")
+
+
+def _unread(parent: int) -> int:
+    """Bytes of reports that the parent has not read yet: of a pipe, what is in it; of a socket (uvloop's pipes are some), what we sent."""
+    question = termios.TIOCOUTQ if stat.S_ISSOCK(os.fstat(parent).st_mode) else termios.FIONREAD
+    return int(struct.unpack("i", fcntl.ioctl(parent, question, bytes(4)))[0])
 
 
 def main() -> None:
@@ -226,7 +318,11 @@ def main() -> None:
         uvloop.run(_serve())
     except* FaircrawlError as errors:
         for error in leaves(errors):
-            sys.stderr.write(f"crawl: a worker process stopped: {error}\n")
+            log.error("worker.stopped", reason=str(error))  # noqa: TRY400 - what it is stands in the reason
+        sys.exit(1)
+    except* Exception:
+        # Not left to Python, which knows neither the form of our logs nor what must not stand there.
+        log.exception("worker.stopped", reason="this is a bug in faircrawl")
         sys.exit(1)
 
 

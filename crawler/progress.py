@@ -7,6 +7,18 @@ from dataclasses import dataclass, field
 from crawler.phrases import count
 
 
+@dataclass(slots=True)
+class TurnCounts:
+    """What became of turns."""
+
+    accepted: int = 0
+    stale: int = 0
+    """Dropped, because they were another's by then."""
+    lost: int = 0
+    dead: int = 0
+    """Put with the dead letters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What a worker, or several together, have done so far, and what they are doing."""
@@ -34,6 +46,8 @@ class Progress:
     """What does not answer: the database or the broker; empty: all do."""
     lack: str = ""
     """What there is too little of for new turns: memory or descriptors; empty: nothing."""
+    late: int = 0
+    """Leases that were not renewed when they should have been."""
 
 
 def together(parts: Sequence[Progress]) -> Progress:
@@ -56,6 +70,7 @@ def together(parts: Sequence[Progress]) -> Progress:
         unwritten=sum(p.unwritten for p in parts),
         away=next((p.away for p in parts if p.away), ""),
         lack=next((p.lack for p in parts if p.lack), ""),
+        late=sum(p.late for p in parts),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
+from crawler.core.errors import UsageError
 from crawler.ports import Queue
 from crawler.settings import Settings
 
@@ -22,6 +23,19 @@ async def opened_queue(settings: Settings, database: Database) -> AsyncIterator[
 
     async with RabbitQueue(settings.amqp_url, prefix=settings.amqp_prefix) as queue:
         yield queue
+
+
+def refuse_stray(settings: Settings) -> None:
+    """Who takes turns from a queue that others may share, with a database that they do not know, would drop theirs as old.
+
+    Raises:
+        UsageError: a RabbitMQ was named, and no database.
+    """
+    if settings.amqp_url is not None and settings.database_url is None and settings.data is None:
+        raise UsageError(
+            "the turns in RabbitMQ are those of one database: name it (--database, CRAWL_DATABASE_URL),"
+            " or the folder of an embedded one (--data)"
+        )
 
 
 async def reach_queue(settings: Settings) -> None:

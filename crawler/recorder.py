@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from crawler.adapters.recording import Recorded, Recording
 from crawler.core.errors import DatabaseBusyError, DatabaseUnavailableError
-from crawler.core.model import Release, UrlKind, Visit
+from crawler.core.metrics import PHASES, Buckets
+from crawler.core.model import Answer, Outcome, Release, UrlKind, Visit
 from crawler.crawlbook import CrawlBook
 
 GATHER: Final = 0.05
@@ -57,38 +58,69 @@ class Recorder:
         self._releases: list[tuple[Release, asyncio.Future[bool]]] = []
         self._witnesses: list[asyncio.Future[None]] = []
         self._bytes = 0
+        self._writing = 0
+        self._began: float | None = None
+        self._held_up: list[int] = []
         self._something = asyncio.Event()
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self.pages = 0
         """Newly stored pages."""
         self.visits = 0
+        """Requests, those included that a budget left out."""
         self.wire_bytes = 0
+        """Of these."""
         self.outcomes = Counter[str]()
-        """Visits by outcome."""
+        """Visits to pages by outcome, those included that nothing was asked for."""
+        self.fetches = Counter[str]()
+        """Attempts by outcome, sitemaps included: as in the table fetches."""
+        self.received = 0
+        """Bytes over the wire, of these attempts."""
+        self.phases = {phase: Buckets() for phase in PHASES}
+        """Of these attempts."""
+        self.commits = Buckets()
+        """How long batches took to write."""
         self.away = False
         """The database does not answer."""
         self.last_commit = 0.0
         """``time.time`` of the last commit that had visits."""
 
     def __repr__(self) -> str:
-        return f"<Recorder {len(self._visits)} visits, {self._bytes / 1000:.0f} kB waiting>"
+        return f"<Recorder {self.waiting} visits, {self._bytes / 1000:.0f} kB waiting>"
 
     @property
     def waiting(self) -> int:
-        """Visits not on disk yet."""
-        return len(self._visits)
+        """Visits not on disk yet, those included that are being written."""
+        return len(self._visits) + self._writing
+
+    @property
+    def age(self) -> float:
+        """Seconds since the batch that is being written was begun; 0: none is."""
+        return 0.0 if self._began is None else time.monotonic() - self._began
+
+    @property
+    def held_up(self) -> frozenset[int]:
+        """Domains with a visit that waits for room."""
+        return frozenset(self._held_up)
 
     async def put(self, visit: Visit) -> None:
         """Have the visit written down soon; waits first while too much is waiting already."""
-        while self._bytes >= self._max_bytes:  # and not if: whoever was woken first may have taken the room
-            self._room.clear()
-            await self._room.wait()
+        if self._bytes >= self._max_bytes:
+            await self._wait_for_room(visit.domain_id)
         self._visits.append(visit)
         self._bytes += _weight(visit)
         if len(self._visits) >= BATCH or self._bytes >= self._max_bytes:
             self._full.set()
         self._something.set()
+
+    async def _wait_for_room(self, domain_id: int) -> None:
+        self._held_up.append(domain_id)
+        try:
+            while self._bytes >= self._max_bytes:  # and not if: whoever was woken first may have taken it
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            self._held_up.remove(domain_id)
 
     async def release(self, release: Release) -> bool:
         """Let go of a domain, once all its visits are on disk: returns when that has happened.
@@ -140,6 +172,7 @@ class Recorder:
         releases, self._releases = self._releases, []
         witnesses, self._witnesses = self._witnesses, []
         if visits or releases:
+            self._writing, self._began = len(visits), (began := time.monotonic())
             try:
                 recorded = await self._write(visits, releases)
             except (
@@ -149,6 +182,9 @@ class Recorder:
                 self._releases[:0] = releases
                 self._witnesses[:0] = witnesses
                 raise
+            finally:
+                self._writing, self._began = 0, None
+            self.commits.observe(time.monotonic() - began)
             self._bytes -= sum(map(_weight, visits))
             self.away = False
             self._room.set()
@@ -174,6 +210,8 @@ class Recorder:
             self._crawls.saw(visit.links)
             if visit.kind is UrlKind.PAGE:
                 self.outcomes[visit.settlement.outcome] += 1
+            if visit.answer is not None:
+                self._attempted(visit.settlement.outcome, visit.answer)
         for visit in visits:
             if visit.answer is not None:
                 self.visits += 1
@@ -187,6 +225,12 @@ class Recorder:
         if recorded.full:
             self._crawls.changed()
         self._due(recorded.next_in)
+
+    def _attempted(self, outcome: Outcome, answer: Answer) -> None:
+        self.fetches[outcome] += 1
+        self.received += answer.wire_bytes
+        for phase, seconds in answer.phases:
+            self.phases[phase].observe(seconds)
 
     async def _write(
         self, visits: list[Visit], releases: list[tuple[Release, asyncio.Future[bool]]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crawler.core.content import may_store, media_type
+from crawler.core.metrics import DECISIONS
 from crawler.core.robots import DENY_ALL, product_token
 from crawler.core.urls import path_of
 from crawler.rules import Known, standing_of
@@ -31,6 +32,22 @@ def disallowed(rules: Known, url: str, user_agent: str, now: datetime) -> Disall
         return Disallowed(standing.reason, ask_in)
     ruling = standing.rules.ruling(path)
     return Disallowed(f"robots.txt line {ruling.line_number}: {ruling.line}", None)
+
+
+class Decisions:
+    """What robots.txt decided about the URLs that were looked up in it, counted."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(DECISIONS, 0)
+
+    def refusal(self, rules: Known, url: str, user_agent: str, now: datetime) -> Disallowed | None:
+        """As `disallowed`."""
+        found = disallowed(rules, url, user_agent, now)
+        if found is None:
+            self.counts["allowed"] += 1
+        else:
+            self.counts["disallowed" if found.ask_in is None else "unreachable"] += 1
+        return found
 
 
 def types_read(*, is_page: bool, more: frozenset[str]) -> Callable[[str | None], bool]:

@@ -20,7 +20,8 @@ from crawler.adapters.hosts import HostsFile
 from crawler.core.addresses import AddressPolicy, literal
 from crawler.core.errors import UrlError, UsageError
 from crawler.core.model import FoundLink, ScopeKind
-from crawler.core.scope import scope_key
+from crawler.core.patterns import compiled
+from crawler.core.scope import exclusion, scope_key
 from crawler.core.urls import canonical, canonical_or_error, domain_id, domain_of, host_of, url_hash
 
 PIECE: Final = 1 << 16
@@ -192,7 +193,7 @@ class Sieve:
         self._kind = kind
         self._policy = policy
         self._hosts = hosts
-        self._exclude = [re.compile(text) for text in exclude]
+        self._exclude = [compiled("--exclude", text) for text in exclude]
         self._owned = frozenset(owned)
         self._places: dict[str, Place] = {}
 
@@ -208,9 +209,8 @@ class Sieve:
 
     def refusal(self, url: str, place: Place) -> str | None:
         """Why it is not taken; None: it is."""
-        for pattern in self._exclude:
-            if pattern.search(url):
-                return f"is excluded by --exclude {pattern.pattern}"
+        if (why := exclusion(self._exclude, url)) is not None:
+            return _not_taken(why)
         return place.refusal
 
     def key(self, url: str, place: Place) -> int:
@@ -236,15 +236,19 @@ def excluded(seeds: Seeds, exclude: Sequence[str]) -> Seeds:
     Raises:
         UsageError: none is left.
     """
-    named = [(url, pattern) for url in seeds.urls for pattern in exclude if re.search(pattern, url)]
-    if not named:
+    patterns = [compiled("--exclude", text) for text in exclude]
+    out = {url: why for url in seeds.urls if (why := exclusion(patterns, url)) is not None}
+    if not out:
         return seeds
-    out = dict(named)
     if len(out) == len(seeds.urls):
-        url, pattern = named[0]
-        raise UsageError(f"--exclude {pattern} excludes the seed {url}: leave one of them out")
-    bad = (f"{url} is excluded by --exclude {pattern}" for url, pattern in out.items())
+        url, why = next(iter(out.items()))
+        raise UsageError(f"the seed {url} {_not_taken(why)}: leave one of them out")
+    bad = (f"{url} {_not_taken(why)}" for url, why in out.items())
     return Seeds(tuple(url for url in seeds.urls if url not in out), (*seeds.bad, *bad))
+
+
+def _not_taken(why: str) -> str:
+    return f"is {why}" if why.startswith("excluded") else f"is not taken: {why}"
 
 
 def refuse_name(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from crawler import __version__
 from crawler.contradictions import ContradictionError, contradictions, doubts
 from crawler.core.errors import SettingsError
+from crawler.core.masking import secrets_of
 from crawler.core.open_ports import DEFAULT as DEFAULT_PORTS
 from crawler.core.open_ports import Ports
 from crawler.kinds import (
@@ -44,6 +45,7 @@ from crawler.kinds import (
     whole,
     word,
 )
+from crawler.kinds_looking import LISTEN, PRICE, TOKEN, Price
 from crawler.sources import Given, gather, oddities
 
 __all__ = ["Loaded", "Row", "Settings", "describe", "load", "parse_duration", "parse_size"]
@@ -171,8 +173,33 @@ class Settings:
     run_patience: float = knob(
         300.0, duration(0, 86400), "How soon a retry must be due for `crawl run` to wait for it."
     )
+    start_patience: float = knob(
+        60.0,
+        duration(0, 86400),
+        "How long a service waits at its start for a database, its tables or RabbitMQ that are not there yet; 0: not at all.",
+    )
     processes: int = knob(
         1, whole(1, 1024, 2), "How many processes `crawl run` or `crawl worker` fetches with."
+    )
+    api_token: str | None = knob(
+        None, TOKEN, "What a program or a person must show to change anything with the API.", secret=True
+    )
+    metrics_port: int | None = knob(
+        None,
+        whole(0, 65535, 9100),
+        "The port of /metrics, /healthz and /readyz; 0: any free one; none: none.",
+    )
+    metrics_host: str = knob("127.0.0.1", LISTEN, "The address or name that /metrics listens on.")
+    worker_price: Price | None = knob(
+        None,
+        PRICE,
+        "What one worker process costs an hour, with its share of the rest: for the cost of pages.",
+    )
+    log_format: str = knob("console", word("console", "json"), "How the log is written to stderr.")
+    log_level: str = knob(
+        "warning",
+        word("debug", "info", "warning", "error"),
+        "From where on it is written; --debug writes all of it.",
     )
     parser: str = knob("turbohtml", word("turbohtml", "html5lib"), "Which parser reads HTML.")
 
@@ -263,6 +290,12 @@ def load(
 def describe(loaded: Loaded) -> tuple[Row, ...]:
     """Every setting in force, in order, with its secrets masked."""
     return tuple(_row(name, field, loaded) for name, field in FIELDS.items())
+
+
+def secrets_in(settings: Settings) -> frozenset[str]:
+    """Every secret of these settings, as it stands there and as it is meant: what no log, error or event may show."""
+    given = (getattr(settings, name) for name, field in FIELDS.items() if field.metadata["secret"])
+    return frozenset().union(*(secrets_of(secret) for secret in given if secret is not None))
 
 
 def _loser(here: Given, there: Given) -> str:

@@ -3,14 +3,14 @@
     default ◄─ TOML file ◄─ secret file ◄─ environment CRAWL_X ◄─ command line        the later wins
 
 1. A name nobody knows is never passed over in silence: an error in a file, a warning in the environment.
-2. What is empty counts as not given.
+2. What is empty counts as not given: so does an empty secret file, which somebody had to make.
 3. `CRAWL_X` wins over `CRAWL_X_FILE`, with a warning when both are given; `CRAWL_X_FILE` over `/run/secrets`.
 """
 
 import difflib
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Final
@@ -34,7 +34,7 @@ class Given:
     """A value somebody gave, not read yet."""
 
     name: str
-    value: object
+    value: object = field(repr=False)
     origin: str
     rank: Rank
     folder: Path | None = None
@@ -81,7 +81,7 @@ def oddities(names: Collection[str], environ: Mapping[str, str]) -> Iterator[str
         if key.startswith(PREFIX) and key not in known and not key.startswith("CRAWL_TEST_"):
             yield f"nothing reads the environment variable {key}{_nearest(key, known)}"
     for key in map(variable, names):
-        if environ.get(key) and environ.get(f"{key}_FILE"):
+        if environ.get(key, "").strip() and environ.get(f"{key}_FILE", "").strip():
             yield f"{key}_FILE is not read, because {key} is given too: unset one of them"
 
 
@@ -102,18 +102,22 @@ def _from_file(names: Collection[str], path: Path) -> Iterator[Given]:
 
 def _from_secrets(names: Collection[str], environ: Mapping[str, str], folder: Path) -> Iterator[Given]:
     for name in names:
-        if environ.get(variable(name)):
+        if environ.get(variable(name), "").strip():
             continue
         named = environ.get(f"{variable(name)}_FILE", "").strip()
         path = Path(named) if named else folder / f"crawl_{name}"
-        if not named and not path.is_file():
-            continue
+        # What is no whole path may be the secret itself, put there by mistake: it is not shown.
+        shown = f"{path}" if path.is_absolute() else f"that {variable(name)}_FILE names"
         try:
-            text = path.read_text("utf-8").strip()
+            text = path.read_text("utf-8-sig").strip()  # some editors begin a text with a mark
         except OSError as error:
-            raise SettingsError(f"{name} from secret file {path}: cannot be read: {error.strerror}") from None
+            if not named and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                continue
+            raise SettingsError(
+                f"{name} from secret file {shown}: cannot be read: {error.strerror}"
+            ) from None
         except UnicodeDecodeError:
-            raise SettingsError(f"{name} from secret file {path}: not text in UTF-8") from None
+            raise SettingsError(f"{name} from secret file {shown}: not text in UTF-8") from None
         if text:
             yield Given(name, text, f"secret file {path}", Rank.SECRET)
 

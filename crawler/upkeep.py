@@ -1,7 +1,8 @@
 """Upkeep: what keeps the tables in shape, whoever does it.
 
     crawl scheduler (the one that leads) ──┐
-    crawl run (as long as it runs) ────────┴──► a job is due ──claimed──► done, or failed ──► when, how long, what came of it, next time
+    crawl run (as long as it runs) ────────┤
+    crawl dashboard (the minutes alone) ───┴──► a job is due ──claimed──► done, or failed ──► when, how long, what came of it, next time
 
 1. A job that is due is begun by one; however often it was missed, it is done once (`crawler.adapters.jobs`).
 2. A job may be cut off anywhere and be done by two at once: it goes in short transactions, each of which leaves things in order.
@@ -22,6 +23,7 @@ from typing import Final
 import structlog
 
 from crawler.adapters.jobs import Jobs
+from crawler.adapters.minutes import count_minutes
 from crawler.adapters.partitions import AHEAD, drop_old, make_partitions, roll_up
 from crawler.adapters.postgres import Database
 from crawler.adapters.upkeep import drop_unused_bodies
@@ -30,12 +32,14 @@ from crawler.phrases import count, seen
 
 log: Final = structlog.get_logger()
 
-LOOK: Final = 60.0
+LOOK: Final = 30.0
 """Seconds between looks of a run whether something is due."""
+SPARED: Final = 20.0
+"""Seconds that the dashboard leaves a due job to those who work."""
 LEAVING: Final = 2.0
 """Seconds that a run waits in the end for the upkeep that it has begun: a run may be shorter than that."""
-OF_RUNS: Final = "-run"
-"""How the names of runs end, so that nobody takes them for schedulers."""
+OF_RUNS: Final = ("-run", "-dashboard")
+"""How the names of runs and of dashboards end, so that nobody takes them for schedulers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ def upkeep_jobs(fetches_kept: float) -> tuple[Job, ...]:
     return (
         Job("partitions", "makes day partitions of fetches ahead, and drops old ones", 3600, partitions),
         Job("counters", "counts the attempts of each hour that is over (fetch_hours)", 600, _counters),
+        MINUTES,
         Job("bodies", "removes bodies that no page names any more", 86_400, _bodies),
         Job("workers", "forgets machines that never came back", 3600, _workers),
     )
@@ -98,7 +103,7 @@ async def kept_up(database: Database, fetches_kept: float) -> AsyncIterator[None
 async def _keep(
     database: Database, jobs: Jobs, table: tuple[Job, ...], due: list[Job], idle: asyncio.Event
 ) -> None:
-    who = f"{socket.gethostname()}-{os.getpid()}{OF_RUNS}"
+    who = f"{socket.gethostname()}-{os.getpid()}{OF_RUNS[0]}"
     while True:
         for job in due:
             try:
@@ -121,6 +126,20 @@ async def _due(jobs: Jobs, table: tuple[Job, ...]) -> list[Job]:
     except DatabaseError:
         return []
     return [job for job in table if not waiting.get(job.name, False)]
+
+
+async def keep_minutes(database: Database) -> None:
+    """Count the minutes where neither a scheduler nor a run does, until cancelled: for the dashboard, which shows them."""
+    jobs, who = Jobs(database), f"{socket.gethostname()}-{os.getpid()}{OF_RUNS[1]}"
+    while True:
+        with contextlib.suppress(FaircrawlError):  # its row says so; asked again soon
+            row = next((row for row in await jobs.rows() if row["name"] == MINUTES.name), None)
+            if row is None:
+                await jobs.plan([MINUTES.name])
+            if row is None or row["now"] - row["next_at"] > timedelta(seconds=SPARED):
+                for _ in await jobs.claim({MINUTES.name: MINUTES.every}, who):
+                    await perform(MINUTES, database, jobs, who)
+        await asyncio.sleep(SPARED)
 
 
 def _ms(began: float) -> int:
@@ -150,6 +169,11 @@ async def _counters(database: Database) -> str:
     return f"{count(hours, 'hour')} counted" if hours else "no hour to count"
 
 
+async def _minutes(database: Database) -> str:
+    minutes = await count_minutes(database)
+    return f"{count(minutes, 'minute')} counted" if minutes else "no minute to count"
+
+
 async def _bodies(database: Database) -> str:
     dropped = await drop_unused_bodies(database)
     return f"{dropped:,} {'body' if dropped == 1 else 'bodies'} removed"
@@ -157,3 +181,8 @@ async def _bodies(database: Database) -> str:
 
 async def _workers(database: Database) -> str:
     return f"{count(len(await database.fetch('workers_forget')), 'row')} removed"
+
+
+MINUTES: Final = Job(
+    "minutes", "counts the attempts of each minute that is over (fetch_minutes)", 60, _minutes
+)

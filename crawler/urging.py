@@ -135,7 +135,7 @@ class Urging:
             try:
                 sent = await self._turns.publish(number, self._queue)
             except BrokerError as error:  # it stays due, and the queue may be back in a second
-                log.info("refresh.not_queued", domain=standing.domain, reason=str(error))
+                log.info("refresh.postponed", domain=standing.domain, reason=str(error))
             if not sent:
                 self._tried[number] = IN_VAIN, time.monotonic()
         elif not self._all and self._visits is not None:
@@ -145,7 +145,7 @@ class Urging:
         try:
             await visits.visit(number)
         except DatabaseBusyError as error:
-            log.info("refresh.not_visited", reason=str(error))
+            log.info("refresh.postponed", reason=str(error))
         finally:
             del self._visiting[number]
             self._tried[number] = IN_VAIN, time.monotonic() - AGAIN + LOOK

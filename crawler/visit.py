@@ -32,8 +32,7 @@ from crawler.crawlbook import KnownCrawl
 from crawler.equipment import Tools
 from crawler.leases import Lease
 from crawler.ledger import Ledger
-from crawler.pacing import Slot
-from crawler.refusals import disallowed
+from crawler.pacing import Doing, Slot, doing
 from crawler.requesting import request
 from crawler.rules import Known, standing_of
 from crawler.supply import GoesOn, Supply, never
@@ -101,6 +100,11 @@ class TurnVisit:
         """Seconds until the first of the pauses being waited out is over; None: there is none."""
         ready = [slot.ready_at for slot in self._slots if slot.resting]
         return min(ready) - time.monotonic() if ready else None
+
+    @property
+    def doing(self) -> Doing:
+        """What it is at."""
+        return "writing" if self._over else doing(self._slots)
 
     def heed(self, by_hand: ByHand) -> None:
         """Somebody has changed the domain's standing: blocked, the turn ends before its next request; else its pace may be another."""
@@ -213,7 +217,7 @@ class TurnVisit:
                         known,
                         condition,
                         user_agent=user_agent,
-                        deadline=self._lease_ends,
+                        deadline=self._lease.ends,
                         claim=claim,
                     )
                 slot.ended(answer.outcome)
@@ -253,10 +257,6 @@ class TurnVisit:
         rules = self._tools.rules.peek(origin, now)
         named = () if rules is None else standing_of(rules, now, product_token(user_agent)).rules.sitemaps
         return sitemaps_of(known, item, (self.turn.domain_id, item.url_hash), named)
-
-    def _lease_ends(self) -> float:
-        """When the lease ends as it is now, of the loop's clock: it may be renewed while a request is open."""
-        return asyncio.get_running_loop().time() + self._lease.left()
 
     def _may_go_on(self, item: TurnUrl) -> bool:
         """Asked right before a request: the pause may have been long, and the machine may have slept."""
@@ -330,7 +330,7 @@ class TurnVisit:
 
     async def _is_disallowed(self, item: TurnUrl, rules: Known, user_agent: str) -> bool:
         """Is the URL against the rules? Then that is its outcome."""
-        refusal = disallowed(rules, item.url, user_agent, datetime.now(UTC))
+        refusal = self._tools.decisions.refusal(rules, item.url, user_agent, datetime.now(UTC))
         if refusal is not None:
             detail, ask_in = refusal.detail, refusal.ask_in
             await self._ledger.unasked(item, Outcome.ROBOTS_REFUSED, detail, ask_robots_in=ask_in)

@@ -11,7 +11,6 @@ turns end by themselves.
 """
 
 import asyncio
-import os
 import zlib
 from functools import partial
 from typing import Final
@@ -37,15 +36,17 @@ from crawler.core.errors import (
     DatabaseUnavailableError,
     leaves,
 )
+from crawler.core.metrics import Reading
 from crawler.core.urls import domain_of
 from crawler.crawlbook import CrawlBook
 from crawler.dispatch import Dispatcher, TurnSizes
-from crawler.enduring import AGAIN, AWAY, Endurance
+from crawler.enduring import AWAY, Endurance
 from crawler.equipment import equip
 from crawler.guards import Door, MemoryGuard
 from crawler.intake import Intake
 from crawler.leases import Leases
 from crawler.memory import keep_large_apart, resident, share_of
+from crawler.metering import Meter
 from crawler.parsers import Parsers
 from crawler.ports import Delivery, Queue
 from crawler.presence import Presence
@@ -79,7 +80,10 @@ class Worker:
     ) -> None:
         carrier = "postgres" if settings.amqp_url is None else "rabbit"
         self._presence = Presence(
-            database, slots=settings.domains_at_once, queue=carrier, same_machine=same_machine
+            database,
+            slots=settings.domains_at_once,
+            queue=carrier,
+            same_machine=same_machine,
         )
         self.worker_id = self._presence.worker_id
         self._alerts = alerts or Alerts()
@@ -118,32 +122,29 @@ class Worker:
             stuck=partial(self._alerts.critical, Trouble.MEMORY),
         )
         self._door = Door(self._memory, self._active.__len__)
-        self._resolver: Resolver | None = None
+        self._meter = Meter(
+            settings=settings,
+            active=self._active,
+            recorder=self.recorder,
+            dispatcher=self._dispatcher,
+            leases=self._leases,
+            endurance=self._endurance,
+            door=self._door,
+            memory=self._memory,
+            parsers=self._parsers,
+        )
+        self._presence.vitals = self._meter.told
 
     def __repr__(self) -> str:
         return f"<Worker {self.worker_id}: {len(self._active)} turns>"
 
     def progress(self) -> Progress:
         """How far it has come."""
-        times, recorder, visits = os.times(), self.recorder, self._active.values()
-        open_requests = sum(visit.open_requests for visit in visits)
-        # Only who has nothing open waits for a pause, and there may be thousands of turns.
-        rests = [] if open_requests else [rest for visit in visits if (rest := visit.rest) is not None]
-        return Progress(
-            pages=recorder.pages,
-            visits=recorder.visits,
-            wire_bytes=recorder.wire_bytes,
-            active=len(visits),
-            last_commit=recorder.last_commit,
-            cpu_seconds=times.user + times.system + self._parsers.cpu_seconds,
-            outcomes=dict(recorder.outcomes),
-            open_requests=open_requests,
-            lookups=0 if self._resolver is None else self._resolver.lookups,
-            rest=min(rests, default=None),
-            unwritten=recorder.waiting,
-            away="database" if recorder.away else self._endurance.away,
-            lack=self._door.lack,
-        )
+        return self._meter.progress()
+
+    def reading(self) -> Reading:
+        """What it measures."""
+        return self._meter.reading()
 
     def wake(self) -> None:
         """Something may be due: look now."""
@@ -157,9 +158,10 @@ class Worker:
         Raises:
             DatabaseUnavailableError: the database stayed away.
         """
+        structlog.contextvars.bind_contextvars(worker=self.worker_id)
         settings = self._settings
         slots = settings.domains_at_once
-        resolver = self._resolver = Resolver(
+        resolver = self._meter.resolver = Resolver(
             servers=settings.dns_servers, timeout=settings.dns_timeout, hosts_file=settings.hosts_file
         )
         web = open_web(settings, resolver)
@@ -193,10 +195,11 @@ class Worker:
             reader=reader,
             recorder=self.recorder,
         )
+        self._meter.decisions = self._tools.decisions
         domains, urgent = Domains(self._database), Urgent(self._database)
         self._watch = DomainWatch(domains, self._active.values, self._crawls, rules, refresh, urgent)
         try:
-            await self._arrive()
+            await self._presence.arrive()
             self._alerts.at_work = True
             async with asyncio.TaskGroup() as tasks:
                 recording = tasks.create_task(self.recorder.run())
@@ -219,6 +222,7 @@ class Worker:
                     tasks=tasks,
                     room=self._door.room,
                     alerts=self._alerts,
+                    counts=self._meter.turns,
                 )
                 feeding = [
                     tasks.create_task(
@@ -245,20 +249,6 @@ class Worker:
             self._dispatcher.wake()
         else:
             self._watch.changed(payload)
-
-    async def _arrive(self) -> None:
-        """Sign in, as soon as the database lets us."""
-        clock = asyncio.get_running_loop().time
-        patience = clock() + AWAY
-        while True:
-            try:
-                await self._presence.sign_in()
-            except (DatabaseBusyError, DatabaseUnavailableError):
-                if clock() > patience:
-                    raise
-                await asyncio.sleep(AGAIN)
-            else:
-                return
 
     async def _wind_down(
         self, intake: Intake, feeding: list[asyncio.Task[None]], hurry: asyncio.Event
@@ -301,9 +291,11 @@ class Worker:
         """One turn. A fault of ours in it costs this turn, not the worker: it is told, and its lease ends by itself."""
         try:
             if not await visit.run():
+                self._meter.turns.lost += 1
                 log.info("turn.lost", domain=visit.turn.domain, reason="its lease had ended")
         except asyncio.CancelledError:
-            log.info("turn.lost", domain=visit.turn.domain)
+            self._meter.turns.lost += 1
+            log.info("turn.lost", domain=visit.turn.domain, reason="it was cut off")
             delivery.ack()
         except Exception as error:  # noqa: BLE001 - here it costs a turn, further up the worker
             await self._failed(visit, delivery, error, again=again)
@@ -326,6 +318,7 @@ class Worker:
             visit.stop()  # it asks for nothing more, and releases its domain: what was not visited stays due
             await self._turn(visit, delivery, again=True)
         elif away or lacking:
+            self._meter.turns.lost += 1
             log.info("turn.lost", domain=turn.domain, reason=str(error))
             delivery.ack()
         else:
@@ -335,6 +328,7 @@ class Worker:
             self._alerts.critical(
                 Trouble.BUG, "its turn is a dead letter", error=fault, domain=turn.domain, crawl=crawl
             )
+            self._meter.turns.dead += 1
             delivery.dead(f"{type(fault).__name__}: {fault}")
 
     def _crawls_of(self, turn: turns.Turn) -> str:
@@ -343,6 +337,7 @@ class Worker:
         return ", ".join(sorted(one.crawl.name for one in known if one is not None))
 
     def _page_failed(self, error: Exception, url: str) -> None:
-        log.error("page.failed", url=url, exc_info=error)
+        # One bug may cost every page of a site: each is told to who looks closer, and all of them together once as critical.
+        log.info("page.failed", url=url, reason=f"{type(error).__name__}: {error}")
         kind = trouble_of(error) or Trouble.BUG
         self._alerts.critical(kind, "it cost a page", error=error, domain=domain_of(url))

@@ -77,6 +77,7 @@ class Timetable:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The jobs run while the body does; leaving waits for those under way, and not for ever."""
+        structlog.contextvars.bind_contextvars(worker=self.scheduler_id)
         clock = AsyncIOScheduler(
             timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
@@ -99,6 +100,11 @@ class Timetable:
             clock.shutdown(wait=False)
             await self._seat.leave()
             await self._presence.sign_out()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this scheduler leads."""
+        return self._seat.leads
 
     async def dispatch(self) -> None:
         """Everything that is due and ready, as far as the high-water mark allows."""
@@ -155,7 +161,7 @@ class Timetable:
             self._alerts.critical(trouble_of(error) or Trouble.BUG, f"the job {name}", error=error)
             return
         if self._told.pop(name, None) is not None:
-            log.warning("job.again", job=name)
+            log.warning("job.recovered", job=name)
 
     def _may_tell(self, name: str) -> bool:
         """Whether a job that keeps failing was last told of long enough ago; it is told of now, then."""

@@ -370,8 +370,8 @@ class Way:
         self.held.clear()
         self._flowing.set()
 
-    def break_after(self, size: int) -> None:
-        """So many bytes more, in the middle of a word if need be, then the connection breaks."""
+    def break_after(self, size: int | None) -> None:
+        """So many bytes more (None: any number), in the middle of a word if need be, then the connection breaks."""
         self._left = size
 
     async def copy(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
@@ -417,11 +417,13 @@ class Gate:
         await self.shut()
 
     async def cut(self) -> None:
-        """Reset all connections, with what was held up; new ones are welcome."""
+        """Reset all connections, with what was held up, and forget to break any; new ones are welcome."""
         lines = list(self._lines)
         for line in lines:
             line.cancel()
         await asyncio.gather(*lines, return_exceptions=True)
+        self.onward.break_after(None)
+        self.homeward.break_after(None)
         self.let_go()
 
     async def shut(self) -> None:

@@ -10,7 +10,9 @@ And a real RabbitMQ, for the tests that ask for one: `tests.broker` says where i
 
 import asyncio
 import contextlib
+import gc
 import itertools
+import logging
 import os
 import secrets
 import shutil
@@ -29,6 +31,7 @@ import structlog
 from crawler.adapters.embedded import EmbeddedPostgres
 from crawler.adapters.migrations import migrate
 from crawler.adapters.postgres import Database
+from crawler.telemetry import OfLibraries
 from tests.broker import NoBrokerError, PrivateNode, Programs, remove_queues, run_apart, some_broker
 
 # No deadline: the machines are shared. The same cases each time where a chance finding would stop somebody else's work.
@@ -52,11 +55,13 @@ LONGEST_NAME: Final = 120
 TEMPLATE: Final = "template_of_tests"
 TESTS: Final = Path(__file__).parent
 FIRST: Final = (  # noqa: SIM905 - two dozen pairs of quotes would hide the names
-    "system/test_disasters system/test_crash system/test_critical system/test_many system/test_schedule contract/test_rabbit_node"
-    " system/test_freshness system/test_sitemaps system/test_commands system/test_hostile system/test_traps system/test_demo"
-    " system/test_wheel system/test_refresh system/test_robots_refresh system/test_crawl system/test_more_commands system/test_seed"
-    " system/test_dead system/test_history system/test_stale adapters/test_frontier_walk adapters/test_embedded adapters/test_plans"
-    " adapters/test_web_time contract/test_rabbit test_checking_broker"
+    "system/test_disasters system/test_crash system/test_backup system/test_live_upgrade system/test_critical"
+    " system/test_many system/test_schedule contract/test_rabbit_node dashboard/test_pages_browser dashboard/test_api_schema"
+    " deploy/test_live system/test_freshness system/test_sitemaps system/test_commands system/test_hostile system/test_traps"
+    " system/test_demo system/test_wheel system/test_refresh system/test_robots_refresh system/test_crawl"
+    " system/test_more_commands system/test_seed system/test_dead system/test_history system/test_stale"
+    " adapters/test_frontier_walk adapters/test_embedded adapters/test_plans adapters/test_web_time contract/test_rabbit"
+    " test_checking_broker"
 ).split()
 """The files that take longest, to begin with."""
 
@@ -113,6 +118,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ]
     if apart:
         raise pytest.UsageError(f"pytest-xdist does not keep groups together with this pytest, as {apart[0]}")
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: looked through again and again for garbage, it cost a third of all tests' time."""
+    gc.collect()
+    gc.freeze()
 
 
 class Server:
@@ -191,6 +202,8 @@ def _logs_as_at_first() -> Iterator[None]:
     """A command that is called as a function sets what is logged: not for the tests after it."""
     yield
     structlog.reset_defaults()
+    root = logging.getLogger()
+    root.handlers = [one for one in root.handlers if not isinstance(one, OfLibraries)]
 
 
 @pytest.fixture

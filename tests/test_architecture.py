@@ -13,17 +13,19 @@ THINKS: Final = frozenset(
     """
     array base64 bisect codecs collections contextlib dataclasses datetime email enum fractions functools
     gzip hashlib heapq html io ipaddress itertools json math operator re string struct types typing
-    unicodedata urllib zlib zoneinfo ada_url bs4 can_ada cronsim html5lib lxml msgspec protego publicsuffixlist turbohtml
+    unicodedata urllib zlib zoneinfo ada_url bs4 can_ada cronsim html5lib lxml msgspec protego publicsuffixlist regex turbohtml
     webencodings
     """.split()  # noqa: SIM905  # forty pairs of quotes would hide the names
 )
 """What the core may import."""
 CARRIES: Final = {
+    "answering": {"aiohttp"},
     "attempt": {"aiohttp"},
     "binaries": {"platformdirs"},
     "bodies": {"aiohttp"},
     "connecting": {"aiohttp", "aiohappyeyeballs"},
     "decoding": {"isal", "brotli", "backports"},
+    "exposition": {"prometheus_client"},
     "nameserver": {"aiodns", "pycares"},
     "embedded": {"asyncpg"},
     "postgres": {"asyncpg"},
@@ -35,6 +37,7 @@ CARRIES: Final = {
     "rabbit_link": {"aio_pika", "pamqp"},
     "rabbit_wire": {"aio_pika", "aiormq", "pamqp", "yarl"},
     "sentry": {"sentry_sdk", "urllib3"},
+    "translating": {"asyncpg"},
     "web": {"aiohttp", "yarl"},
     "wire": {"aiohttp"},
     "zstd": {"backports"},
@@ -42,13 +45,21 @@ CARRIES: Final = {
 """Which foreign libraries an adapter carries; one that is not named carries none."""
 CATCHES_ALL: Final = {
     "crawler/cli/__init__.py",
+    "crawler/dashboard/bounds.py",
+    "crawler/dashboard/errands.py",
     "crawler/parser_process.py",
+    "crawler/processes.py",
     "crawler/reading.py",
     "crawler/refreshing.py",
     "crawler/worker.py",
     "scheduler/timetable.py",
 }
 """Where ``except Exception`` may stand."""
+
+OF_THE_DASHBOARD: Final = frozenset(
+    {"fastapi", "fastapi_offline", "jinja2", "markupsafe", "pydantic", "starlette", "uvicorn"}
+)
+"""What comes with the extra ``dashboard``: whoever has not installed it misses nothing else."""
 
 FILES: Final = sorted(path for top in ("crawler", "scheduler") for path in (ROOT / top).rglob("*.py"))
 
@@ -142,6 +153,23 @@ def test_only_the_door_knows_the_programs(name: str) -> None:
     }
 
     assert found == set()
+
+
+@each("crawler/", "scheduler/")
+def test_the_dashboard_is_an_extra(name: str) -> None:
+    """Only the dashboard imports what comes with it; only its command imports the dashboard, and not before it is used."""
+    inside = name.startswith("crawler/dashboard/")
+    strangers = set() if inside else OF_THE_DASHBOARD & set(map(first, imports(name)))
+    at_once = {
+        ast.unparse(node)
+        for node in ast.parse((ROOT / name).read_text("utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and "crawler.dashboard" in ast.unparse(node)
+    }
+    users = {one for one in imports(name) if f"{one}.".startswith("crawler.dashboard.")}
+
+    assert strangers == set()
+    assert inside or at_once == set()
+    assert inside or name == "crawler/cli/dashboard.py" or users == set()
 
 
 @each("crawler/", "scheduler/")

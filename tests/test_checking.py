@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crawler import __version__
+from crawler.adapters.migrations import Applied, Migration
 from crawler.adapters.rabbit_facts import BrokerFacts
 from crawler.adapters.rabbit_wire import Place
 from crawler.checking import user_agent
@@ -119,12 +120,18 @@ def test_postgres_version(number: int, level: Level) -> None:
         ({1}, False, Level.WRONG, "migration 2 is missing: run `crawl migrate`"),
         ({1}, True, Level.NOTE, "the next crawl does it"),
         (set(), False, Level.NOTE, "the next crawl does it"),
-        ({1, 2, 3}, False, Level.WRONG, "upgrade this program"),
+        ({1, 2, 3}, False, Level.NOTE, "with which this one can go on: upgrade this program in the end"),
+        ({1, 3}, False, Level.WRONG, "migration 2 is missing: run `crawl migrate`"),
+        ({1, 2, 4}, False, Level.WRONG, "cannot work with (urls.open is gone): upgrade this program"),
     ],
 )
 def test_tables(have: set[int], level: Level, words: str, *, embedded: bool) -> None:
-    """A server that is not migrated, or is newer than the program, is wrong; what migrates by itself is a note."""
-    found = schema(have, {1, 2}, embedded=embedded)
+    """A server is wrong that is not migrated, or has what breaks this program; what migrates by itself, or does not matter, is a note."""
+    found = schema(
+        {number: Applied(number, "x", "urls.open is gone" if number == 4 else None) for number in have},
+        [Migration(number, "x", "") for number in (1, 2)],
+        embedded=embedded,
+    )
 
     assert found.level is level
     assert words in found.text

@@ -107,11 +107,14 @@ async def test_no_rights(guest: str, database: Database) -> None:
     ("sql", "words"),
     [
         ("delete from migrations where number = 2", "migration 2 is missing: run `crawl migrate`"),
-        ("insert into migrations values (9999, 'later')", "made by a newer faircrawl (migration 9999"),
+        (
+            "insert into migrations values (9999, 'later', now(), 'there is no table urls')",
+            "made by a newer faircrawl (migration 9999, later), which this program cannot work with (there is no table urls)",
+        ),
     ],
 )
 async def test_tables(dsn: str, database: Database, sql: str, words: str) -> None:
-    """A database that is not migrated, or newer than the program, is wrong, with what to do."""
+    """A database that is not migrated, or newer than the program can bear, is wrong, with what to do."""
     await database.script(sql)
     (found,) = await wrong(dsn)
 

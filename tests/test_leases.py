@@ -145,3 +145,21 @@ async def test_released(keeper: Keeper) -> None:
     keeper.leases.drop(new)
 
     assert (still, len(keeper.leases)) == (1, 0)
+
+
+async def test_late_is_what_missed_twice(keeper: Keeper) -> None:
+    """What could not be renewed twice in a row is late, and no more once it was; what was is counted."""
+    async with slow(keeper.heart.database) as (_, connection):
+        await keeper.hold(A)
+        await connection.execute("select from domains where name = 'a.example' for update")
+        async with keeper.keeping(), asyncio.timeout(10):
+            while not keeper.leases.late:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+            late, missed = keeper.leases.late, keeper.leases.missed
+            await connection.execute("rollback")
+            await connection.execute("begin")
+            while keeper.leases.late:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+
+    assert (late, missed >= 2) == (1, True)
+    assert keeper.leases.renewed + len(keeper.lost) >= 1

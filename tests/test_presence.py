@@ -1,7 +1,10 @@
 """Who takes part, and what becomes of what the dead held."""
 
+import itertools
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -23,6 +26,39 @@ def presence(database: Database) -> Presence:
     return Presence(database, slots=5, queue="postgres", same_machine=False)
 
 
+def wrong_by(seconds: float) -> Callable[[], float]:
+    """A clock."""
+    return lambda: time.time() + seconds
+
+
+def slow() -> Callable[[], float]:
+    """The clock of who has waited for a minute, each time."""
+    ticks = itertools.cycle((-30.0, 30.0))
+    return lambda: time.time() + next(ticks)
+
+
+@pytest.mark.parametrize(
+    ("clock", "skew"),
+    [(wrong_by(15), 15), (wrong_by(-15), -15), (wrong_by(0), 0), (slow(), 0)],
+    ids=["ahead", "behind", "right", "a slow database"],
+)
+async def test_a_clock_that_is_wrong(database: Database, clock: Callable[[], float], skew: float) -> None:
+    """By how much our clock differs from the database's is told with the next heartbeat; that a heartbeat takes long is no difference."""
+    told: list[float] = []
+    one = Presence(database, slots=5, queue="postgres", same_machine=False, clock=clock)
+
+    def said(clock_skew: float) -> str:
+        told.append(clock_skew)
+        return "{}"
+
+    one.vitals = said
+    await one.sign_in()
+    await one.sign_in()
+
+    assert told == [0.0, pytest.approx(skew, abs=3)]
+    assert abs(told[1]) <= abs(skew)
+
+
 def ended() -> Identity:
     """A process of this machine that is no more."""
     process = subprocess.Popen([sys.executable, "-c", ""])
@@ -33,7 +69,7 @@ def ended() -> Identity:
 async def row_of(database: Database, worker: str, identity: Identity) -> None:
     """Write down a worker that is another process."""
     own = identity.host, identity.boot, identity.pid, identity.began
-    await database.fetch("worker_here", worker, *own, "0", 5, "postgres")
+    await database.fetch("worker_here", worker, *own, "0", 5, "postgres", "{}")
 
 
 async def test_signing_out_holds_nothing(heart: Frontiers) -> None:

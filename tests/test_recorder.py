@@ -155,6 +155,26 @@ async def test_memory(database: Database) -> None:
     assert bench.recorder.pages == 60
 
 
+async def test_what_is_being_written(database: Database) -> None:
+    """Visits that are being written are not on disk yet, and it is known since when; so is who waits for room meanwhile."""
+    bench = Bench(database, max_bytes=1)
+    turn, visits = await bench.hand_out(2)
+    recorder = bench.recorder
+    bench.recording.gate.clear()
+    async with bench.at_work():
+        await recorder.put(visits[0])
+        await bench.recording.began.wait()
+        waits = asyncio.create_task(recorder.put(visits[1]))
+        await asyncio.sleep(0)
+        meanwhile = recorder.waiting, recorder.held_up, recorder.age > 0
+        bench.recording.gate.set()
+        await waits
+        await recorder.release(release("a.example", turn))
+
+    assert meanwhile == (1, frozenset({domain_id("a.example")}), True)
+    assert (recorder.waiting, recorder.held_up, recorder.age) == (0, frozenset(), 0.0)
+
+
 async def test_cut_in_commit(database: Database) -> None:
     """A batch whose connection was cut in the middle of COMMIT is written again, once."""
     bench = Bench(database)

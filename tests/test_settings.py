@@ -328,7 +328,7 @@ def test_what_is_shown_is_understood() -> None:
 
 def test_passwords_are_masked() -> None:
     """No password is shown, wherever a URL may hide it, nor in a repr; the rest of the URL is."""
-    found = loaded({"CRAWL_DATABASE_URL": "postgresql://me:p@s/s?w@db/crawl?sslpassword=hidden&x=1"})
+    found = loaded({"CRAWL_DATABASE_URL": "postgresql://me:p%40s@db/crawl?sslpassword=hidden&x=1"})
     row = describe(found)[0]
 
     assert (row.name, row.value) == (
@@ -336,7 +336,8 @@ def test_passwords_are_masked() -> None:
         "postgresql://me:********@db/crawl?sslpassword=********&x=1",
     )
     assert row.raw == row.value
-    assert "p@s" not in repr(found)
+    assert "p%40s" not in repr(found)
+    assert mask("postgresql://me:p@s/s?w@db/crawl") == "postgresql://me:********@db/crawl"
     assert mask("word") == "********"
     assert mask("postgresql://me@db/crawl") == "postgresql://me@db/crawl"
 

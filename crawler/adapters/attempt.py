@@ -94,6 +94,7 @@ class Attempt:
         "reused",
         "sent",
         "status",
+        "tls",
         "until",
         "waited",
         "waits",
@@ -114,6 +115,7 @@ class Attempt:
         self.address: str | None = None
         self.dns: float | None = None
         self.connect: float | None = None
+        self.tls: float | None = None
         self.sent = 0.0  # when the request went out
         self.last = 0.0  # when the last byte came in
         self.received = 0  # bytes of any kind, since the request went out
@@ -160,6 +162,8 @@ class Attempt:
             phases.append(("dns", self.dns))
         if self.connect is not None:
             phases.append(("connect", self.connect))
+        if self.tls is not None:
+            phases.append(("tls", self.tls))
         if self.answered:
             phases.append(("first_byte", self.answered - self.sent))
             phases.append(("body", ended - self.answered))

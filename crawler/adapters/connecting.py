@@ -155,6 +155,7 @@ class Connector(aiohttp.TCPConnector):
             except BaseException:
                 connection.close()
                 raise
+            attempt.connect = time.monotonic() - began
         else:
             addresses = await self._allowed(host, attempt)
             began = time.monotonic()
@@ -162,10 +163,13 @@ class Connector(aiohttp.TCPConnector):
                 connection = await self._reach(addresses, req.port or 0, attempt, self._gate)
             finally:
                 attempt.connect = time.monotonic() - began
+        context = self._get_ssl_context(req)
+        began = time.monotonic()
         try:
-            wire = await self._secure(connection, self._get_ssl_context(req), host, attempt)
+            wire = await self._secure(connection, context, host, attempt)
         finally:
-            attempt.connect = time.monotonic() - began
+            if context is not None:
+                attempt.tls = time.monotonic() - began
         wire.address = attempt.address
         return wire.transport, wire
 

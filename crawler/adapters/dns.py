@@ -14,6 +14,7 @@
 import asyncio
 import random
 import time
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from crawler.adapters.hosts import HOSTS_FILE, HostsFile, has_ipv6, system_servers
@@ -111,6 +112,11 @@ class Resolver:
         """Names being looked up now."""
         return len(self._lookups)
 
+    @property
+    def answers(self) -> dict[str, tuple[int, int]]:
+        """By server: names that it knew, or knew to be none, and names that it did not tell."""
+        return {server.name: (server.answered, server.failed) for server in self._servers}
+
     async def close(self) -> None:
         """Stop all lookups."""
         lookups = list(self._lookups.values())
@@ -157,14 +163,14 @@ class Resolver:
 
     async def _ask_around(self, name: str) -> Resolution | DnsError:
         try:
-            async with asyncio.timeout(self._timeout):
-                found = await self._first_to_know(name)
+            async with asyncio.timeout(self._timeout) as limit:
+                found = await self._first_to_know(name, limit)
         except TimeoutError:
             return DnsError(f"no name server answered within {self._timeout:g} s")
         return Resolution(found.addresses, _clamped(found.ttl)) if isinstance(found, Resolution) else found
 
-    async def _first_to_know(self, name: str) -> Resolution | DnsError:
-        """Ask one server, and the next when it cannot tell or is silent; all may still answer."""
+    async def _first_to_know(self, name: str, limit: asyncio.Timeout) -> Resolution | DnsError:
+        """Ask one server, and the next when it cannot tell or is silent; all may still answer, until *limit*."""
         order = self._rotation.order(time.monotonic())
         tries = max(LEAST_TRIES, len(order) + 1)
         queue = (order * tries)[:tries]
@@ -173,6 +179,7 @@ class Resolver:
         waiting: set[asyncio.Task[Resolution | DnsError]] = set()
         cannot: set[int] = set()
         error = DnsError("there is no name server")
+        knew: asyncio.Task[Resolution | DnsError] | None = None
         try:
             while queue or waiting:
                 if queue and (number := queue.pop(0)) not in cannot:
@@ -188,6 +195,7 @@ class Resolver:
                     found = task.result()
                     if isinstance(found, Resolution | NoSuchNameError):
                         self._score(asked, task)
+                        knew = task
                         return found
                     error = found
                     if isinstance(found, SenselessError) and len(asked) < MOST_QUESTIONS:
@@ -197,10 +205,31 @@ class Resolver:
                         cannot.add(asked[task][0])
             return error
         finally:
+            self._count(asked, knew, too_late=limit.expired())
             for task in waiting:
                 task.cancel()
             if waiting:
                 await asyncio.wait(waiting)
+
+    def _count(
+        self,
+        asked: "dict[asyncio.Task[Resolution | DnsError], tuple[int, float]]",
+        knew: "asyncio.Task[Resolution | DnsError] | None",
+        *,
+        too_late: bool,
+    ) -> None:
+        """Who was asked before the one that knew, and has not told, has failed; who was asked after it was not waited for.
+
+        When nobody knew, and it is not *too_late*, the lookup was given up: who has not told had no time to.
+        """
+        nobody_knew = inf if too_late else -inf
+        until = nobody_knew if knew is None else asked[knew][1]
+        for task, (number, since) in asked.items():
+            told = task.done() and not task.cancelled() and task.exception() is None
+            if told and isinstance(task.result(), Resolution | NoSuchNameError):
+                self._servers[number].answered += 1
+            elif task.done() or since < until:
+                self._servers[number].failed += 1
 
     def _score(
         self,

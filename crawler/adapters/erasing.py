@@ -7,15 +7,19 @@
    So nothing comes back, whatever turns are still out: a late worker is harmless.
 2. It can be cut short anywhere and taken up again: the mark stays until the end.
 3. A body goes only when no page and no version names it, looked at again under its lock (a page that takes it meanwhile waits, or we do).
-4. A domain's row stays while it is held, rests, or has something set by hand: with it, the pause it is owed would be forgotten.
+4. One at a time deletes a crawl; whoever comes meanwhile waits for the end. Two would lock the bodies of the same pages, and drop others'.
+5. A domain's row stays while it is held, rests, or has something set by hand: with it, the pause it is owed would be forgotten.
 """
 
+import asyncio
+import contextlib
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 from crawler.adapters.crawls import CHANGED
-from crawler.adapters.postgres import Database, columns
+from crawler.adapters.postgres import QUERIES, Database, columns
 from crawler.adapters.touching import hold
 
 DOMAIN_CHANGED: Final = "domain_changed"
@@ -24,6 +28,8 @@ FORGOTTEN: Final = "forgotten by request"
 DOMAINS: Final = 50
 ROWS: Final = 2000
 """At most so many in a transaction."""
+AGAIN: Final = 0.5
+"""Seconds between two looks whether somebody else has ended."""
 FIRST: Final = -(2**63)
 
 
@@ -46,15 +52,16 @@ class Erasing:
         """Delete a crawl, running or not, and everything that is only its."""
         await self._database.fetch("crawl_delete_begin", crawl_id)
         await self._database.notify(CHANGED, str(crawl_id))
-        await self._barrier()
         erased = Erased()
-        after = FIRST
-        while rows := await self._database.fetch("erase_domains", crawl_id, after, DOMAINS):
-            domains = [row["domain_id"] for row in rows]
-            await self._contents(domains, crawl_id, erased)
-            await self._drop_domains(domains)
-            after = domains[-1]
-        await self._database.fetch("crawl_delete_end", crawl_id)
+        async with self._alone(crawl_id):
+            await self._barrier()
+            after = FIRST
+            while rows := await self._database.fetch("erase_domains", crawl_id, after, DOMAINS):
+                domains = [row["domain_id"] for row in rows]
+                await self._contents(domains, crawl_id, erased)
+                await self._drop_domains(domains)
+                after = domains[-1]
+            await self._database.fetch("crawl_delete_end", crawl_id)
         await self._database.notify(CHANGED, str(crawl_id))
         return erased
 
@@ -71,6 +78,15 @@ class Erasing:
             await session.fetch("domain_blank", domain_id)
         await self._database.notify(DOMAIN_CHANGED, str(domain_id))
         return erased
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, crawl_id: int) -> AsyncIterator[None]:
+        """Nobody else deletes this crawl meanwhile, whatever program: the lock goes with its session."""
+        async with self._database.connection() as connection:
+            # By polling: who waits in the database holds a snapshot, and that for as long as a large crawl takes.
+            while not await connection.fetchval(QUERIES["erase_alone"], crawl_id):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(AGAIN)
+            yield
 
     async def _barrier(self) -> None:
         async with self._database.transaction() as session:

@@ -15,7 +15,8 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from crawler.adapters.postgres import QUERIES, Database, Record, translated
+from crawler.adapters.postgres import QUERIES, Database, Record
+from crawler.adapters.translating import translated
 from crawler.core.errors import DatabaseError
 
 SILENCE: Final = 15.0

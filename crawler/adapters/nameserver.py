@@ -69,16 +69,18 @@ class Server:
 
     def __init__(self, address: tuple[str, int], timeout: float) -> None:
         host, port = address
-        self._name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         # c-ares learns how fast a server is and shortens its waits, down to 0.25 s, doubling with each try:
         # five tries outlast our own limit whatever it learned.
         self._channel = aiodns.DNSResolver(
-            nameservers=[self._name], timeout=timeout / (TRIES - 1), tries=TRIES, flags=_FLAGS
+            nameservers=[self.name], timeout=timeout / (TRIES - 1), tries=TRIES, flags=_FLAGS
         )
         self._questions = 0
+        self.answered = self.failed = 0
+        """Names that it was asked for: what it knew, and what it did not tell. Counted by whoever asks several servers."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name}, {self._questions} questions>"
+        return f"<{type(self).__name__} {self.name}, {self._questions} questions>"
 
     async def ask(self, host: str, *, ipv6: bool) -> Resolution | DnsError:
         """The addresses, or why there are none: `NoSuchNameError` if the server knows that."""

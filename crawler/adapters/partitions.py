@@ -34,6 +34,17 @@ end $$
 """
 """Not "concurrently", which a default partition forbids. There is nothing to look at: the lock is held for a moment."""
 
+SUMMARIZE: Final = """
+do $$
+declare part regclass;
+begin
+  select i.inhrelid::regclass into part from pg_inherits i join pg_index x on x.indexrelid = i.inhrelid
+  where i.inhparent = 'fetches_at'::regclass and x.indrelid = '{day}'::regclass;
+  execute format('alter index %s set (autosummarize = on)', part);
+end $$
+"""
+"""What its BRIN index does not know is read whole by whoever asks what happened lately: it is told soon (migrations/0006_looking.sql)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Day:
@@ -68,7 +79,8 @@ async def make_partitions(database: Database, today: datetime, days: int = AHEAD
                 await database.script(
                     # Two of these at once collide in spite of "if not exists".
                     "select pg_advisory_xact_lock(20015); "
-                    f"create table if not exists {name} partition of fetches for values {bounds}"
+                    f"create table if not exists {name} partition of fetches for values {bounds}; "
+                    f"{SUMMARIZE.format(day=name)}"
                 )
 
 

@@ -19,7 +19,9 @@ from typing import Any, Final, Self, TypeAlias
 
 import asyncpg
 
-from crawler.core.errors import DatabaseBusyError, DatabaseError, DatabaseUnavailableError
+from crawler.adapters.standstill import end_old_transactions
+from crawler.adapters.translating import connected, translated
+from crawler.core.errors import DatabaseBusyError, DatabaseSlowError, DatabaseUnavailableError
 
 Record: TypeAlias = asyncpg.Record
 
@@ -44,25 +46,12 @@ LOOKUPS: Final = {
     "enable_bitmapscan": "off",
 }
 
+LOOKING: Final = 2.0
+"""Seconds after which a question of who only looks is given up."""
+SILENCE: Final = 3.0
+"""Seconds beyond that after which a server that says nothing is taken for gone: a frozen one does not even give up."""
 PREFETCH: Final = 25
 """Rows of `Database.rows` in memory at once: with bodies, each may have megabytes."""
-
-_GONE: Final = (
-    OSError,
-    EOFError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InternalClientError,
-)
-_BUSY: Final = (
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-)
 
 
 def load_queries(text: str) -> dict[str, str]:
@@ -71,36 +60,19 @@ def load_queries(text: str) -> dict[str, str]:
     return dict(zip(parts[::2], (body.strip().rstrip(";") for body in parts[1::2]), strict=True))
 
 
-QUERIES: Final = load_queries(
-    resources.files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
-)
+def _all_queries() -> dict[str, str]:
+    """The statements of every SQL file beside this module; a name stands in one of them."""
+    known: dict[str, str] = {}
+    for file in sorted(resources.files(__package__).iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            found = load_queries(file.read_text(encoding="utf-8"))
+            if twice := known.keys() & found.keys():
+                raise AssertionError(f"{file.name} names again: {', '.join(sorted(twice))}")
+            known |= found
+    return known
 
 
-@contextlib.contextmanager
-def translated() -> Any:
-    """Turn what asyncpg raises into what this house raises."""
-    try:
-        yield
-    except _BUSY as error:
-        raise DatabaseBusyError(str(error)) from error
-    except asyncpg.DiskFullError as error:
-        raise DatabaseError(f"the database's disk is full ({error}): make room, then start again") from error
-    except asyncpg.InvalidPasswordError as error:
-        raise DatabaseUnavailableError(f"the database refuses the password: {error}") from error
-    except (asyncpg.InvalidCatalogNameError, asyncpg.InvalidAuthorizationSpecificationError) as error:
-        raise DatabaseUnavailableError(f"the database refuses the connection: {error}") from error
-    except asyncpg.UndefinedTableError as error:
-        raise DatabaseError(f"{error}: run `crawl migrate`") from error
-    except _GONE as error:
-        raise DatabaseUnavailableError(
-            f"the database cannot be reached: {error or type(error).__name__}"
-        ) from error
-    except asyncpg.InterfaceError as error:
-        if "closed" in str(error) or "connection" in str(error):
-            raise DatabaseUnavailableError(f"the database connection is lost: {error}") from error
-        raise DatabaseError(str(error)) from error
-    except asyncpg.PostgresError as error:
-        raise DatabaseError(f"{type(error).__name__}: {error}") from error
+QUERIES: Final = _all_queries()
 
 
 class Session:
@@ -118,6 +90,34 @@ class Session:
         return await self._connection.fetchval(QUERIES[name], *args)
 
 
+class _Impatient(Session):
+    """One that waits so many seconds for each answer, and then breaks the connection."""
+
+    def __init__(self, connection: Any, patience: float) -> None:
+        super().__init__(connection)
+        self._patience = patience
+        self.broken = False
+
+    async def fetch(self, name: str, *args: object) -> list[Record]:
+        async with self.answering():
+            return await super().fetch(name, *args)
+
+    async def value(self, name: str, *args: object) -> Any:
+        async with self.answering():
+            return await super().value(name, *args)
+
+    @contextlib.asynccontextmanager
+    async def answering(self) -> AsyncIterator[None]:
+        """Whatever is asked in here is answered in time. Raises DatabaseUnavailableError: it was not."""
+        try:
+            async with asyncio.timeout(self._patience):
+                yield
+        except TimeoutError:
+            self.broken = True
+            self._connection.terminate()
+            raise DatabaseUnavailableError(f"the database gave no answer for {self._patience:g} s") from None
+
+
 class Database:
     """A pool of connections to one database. Use `open`."""
 
@@ -127,26 +127,28 @@ class Database:
         self._session = session
 
     @classmethod
-    async def open(cls, dsn: str, *, size: int = 4, lookups: bool = False) -> Self:
-        """Connect. *lookups*: for workers, whose statements are all look-ups by key.
+    async def open(cls, dsn: str, *, size: int = 4, lookups: bool = False, brief: bool = False) -> Self:
+        """A pool, which connects when it is first asked.
 
-        Raises:
-            DatabaseUnavailableError: nobody answers there, or they refuse us.
+        Args:
+            dsn: where the server is.
+            size: connections at most.
+            lookups: for workers, whose statements are all look-ups by key.
+            brief: and none of whose transactions lasts.
         """
         session = SESSION | (LOOKUPS if lookups else {})
         with translated():
-            try:
-                pool = await asyncpg.create_pool(
-                    dsn,
-                    min_size=0,
-                    max_size=size,
-                    server_settings=session,
-                    reset=_keep,
-                    timeout=10,
-                    command_timeout=120,
-                )
-            except (ValueError, asyncpg.ClientConfigurationError) as error:
-                raise DatabaseUnavailableError(f"{_masked(dsn)} is no database address: {error}") from error
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=0,
+                max_size=size,
+                server_settings=session,
+                connect=connected,
+                reset=_keep,
+                init=end_old_transactions if brief else None,
+                timeout=10,
+                command_timeout=120,
+            )
         return cls(dsn, pool, session)
 
     async def close(self) -> None:
@@ -195,6 +197,31 @@ class Database:
             async with self._pool.acquire() as connection, connection.transaction():
                 yield Session(connection)
 
+    @contextlib.asynccontextmanager
+    async def looking(self, seconds: float = LOOKING) -> AsyncIterator[Session]:
+        """As `transaction`, for who only reads, by indexes and with one processor; each statement is given up after so long.
+
+        Raises:
+            DatabaseSlowError: it was.
+            DatabaseUnavailableError: the server did not even say so.
+        """
+        patience = seconds + SILENCE
+        with translated():
+            async with self._pool.acquire(timeout=patience) as connection:
+                session = _Impatient(connection, patience)
+                reading = connection.transaction(readonly=True)
+                async with session.answering():
+                    await reading.start()
+                try:
+                    await session.fetch("look_around", f"{seconds * 1000:.0f}")
+                    yield session
+                except asyncpg.QueryCanceledError as error:
+                    raise DatabaseSlowError from error
+                finally:
+                    if not session.broken and not connection.is_closed():
+                        async with session.answering():
+                            await reading.rollback()
+
     async def rows(self, name: str, *args: object) -> AsyncGenerator[Record, None]:
         """The rows of the named statement, a few at a time: for answers that do not fit into memory.
 
@@ -211,7 +238,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Any]:
         """A raw connection of its own, outside the pool (locks that are held, LISTEN, COPY)."""
         with translated():
-            connection = await asyncpg.connect(self.dsn, server_settings=self._session, timeout=10)
+            connection = await connected(self.dsn, server_settings=self._session, timeout=10)
             try:
                 yield connection
             finally:
@@ -255,10 +282,6 @@ class Database:
 
 async def _keep(_connection: object) -> None:
     """Leave the session as it is (law 2)."""
-
-
-def _masked(dsn: str) -> str:
-    return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", dsn)
 
 
 def columns(rows: Iterable[Sequence[object]], width: int) -> list[list[object]]:

@@ -806,7 +806,7 @@ select case
 -- name: crawl_waiting
 -- What still waits, and since when it could go on: for the summary.
 select d.name, d.waits_for, d.blocked, count(*) as urls, min(greatest(u.due_at, d.ready_at)) as next_at, min(u.outcome) as outcome,
-  bool_or(d.holder is not null and d.ready_at > clock_timestamp()) as held
+  bool_or(d.holder is not null and d.ready_at > clock_timestamp()) as held, bool_or(d.holder = 'queue') as queued
 from urls u join domains d using (domain_id) where u.crawl_id = $1 and u.open
 group by 1, 2, 3 order by next_at nulls last limit $2;
 
@@ -840,8 +840,8 @@ join domains d using (domain_id)
 order by x.list, case x.list when 'slow' then x.ms else x.failed end desc, d.name;
 
 -- name: crawl_recent
--- Pages stored in the last $2 seconds: how fast it is going.
-select count(*) from fetches where crawl_id = $1 and outcome = 'ok' and at > now() - make_interval(secs => $2);
+-- Pages stored, or found unchanged, in the last $2 seconds: how fast it is going.
+select count(*) from fetches where crawl_id = $1 and outcome in ('ok', 'not_modified') and at > now() - make_interval(secs => $2);
 
 -- name: crawl_queue
 -- Domains due and ready, due but resting, with a message out, with a worker.
@@ -920,8 +920,10 @@ select d.domain_id from domains d
 where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name collate "C";
 
 -- name: worker_here
-insert into workers (worker_id, host, boot, pid, began, version, slots, queue) values ($1, $2, $3, $4, $5, $6, $7, $8)
-on conflict (worker_id) do update set seen_at = now(), slots = excluded.slots;
+-- $9 how it is, as crawler/core/vitals.py has it. What time it is here comes back.
+insert into workers (worker_id, host, boot, pid, began, version, slots, queue, vitals) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+on conflict (worker_id) do update set seen_at = now(), slots = excluded.slots, vitals = excluded.vitals
+returning extract(epoch from now())::float8;
 
 -- name: workers_gone
 delete from workers where worker_id = any($1::text[]);
@@ -1070,6 +1072,10 @@ select distinct d.name from urls u join domains d using (domain_id) where u.craw
 -- name: erase_barrier
 -- Everybody who records has ended, or begins later than this and sees what was marked.
 select pg_advisory_xact_lock(20013);
+
+-- name: erase_alone
+-- $1 crawl: whether it is ours to delete, for as long as this session lasts.
+select pg_try_advisory_lock(20018, $1);
 
 -- name: erase_domains
 -- $1 crawl, $2 after this domain, $3 most: the next domains of which the crawl holds anything.
@@ -1373,9 +1379,10 @@ from crawls c left join lateral (
 where not c.deleting order by c.crawl_id;
 
 -- name: scan_freely
--- For the rest of the transaction: who reads a day of fetches is no look-up (LOOKUPS in postgres.py forbids what serves that best).
+-- For the rest of the transaction: who reads a day of fetches is no look-up (LOOKUPS in postgres.py forbids what serves that best). Nor is
+-- what is to be summed up sorted for it: the statistics, which know nothing of the last minutes, would have it that these are few.
 select set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true), set_config('enable_hashjoin', 'on', true),
-  set_config('plan_cache_mode', 'force_custom_plan', true);
+  set_config('enable_sort', 'off', true), set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: fetch_days
 -- The day partitions of fetches, and those that were detached and not dropped yet (until is null).
@@ -1412,6 +1419,24 @@ from fetches f join held using (crawl_id) where f.at >= $1 and f.at < $2 group b
 on conflict (crawl_id, hour, outcome) do update
 set fetches = greatest(h.fetches, excluded.fetches), bytes = greatest(h.bytes, excluded.bytes), ms = greatest(h.ms, excluded.ms)
 where excluded.fetches > h.fetches or excluded.bytes > h.bytes or excluded.ms > h.ms;
+
+-- name: minutes_rolled
+-- last: the last minute that was rolled up; complete: the first that is not over, or whose last rows may still be on their way.
+select (select max(minute) from fetch_minutes) as last, date_trunc('minute', now() - interval '5 s', 'UTC') as complete;
+
+-- name: roll_up_minutes
+-- $1 from, $2 to, whole minutes. As roll_up.
+with held as materialized (select crawl_id from crawls order by crawl_id for key share)
+insert into fetch_minutes as m (minute, crawl_id, outcome, fetches, bytes, ms)
+select date_bin('1 minute', f.at, '2000-01-01 00:00Z'), f.crawl_id, f.outcome, count(*), sum(f.bytes)::bigint, sum(f.ms)::bigint
+from fetches f join held using (crawl_id) where f.at >= $1 and f.at < $2 group by 1, 2, 3 order by 1, 2, 3
+on conflict (minute, crawl_id, outcome) do update
+set fetches = greatest(m.fetches, excluded.fetches), bytes = greatest(m.bytes, excluded.bytes), ms = greatest(m.ms, excluded.ms)
+where excluded.fetches > m.fetches or excluded.bytes > m.bytes or excluded.ms > m.ms;
+
+-- name: minutes_drop
+-- $1 before.
+delete from fetch_minutes where minute < $1;
 
 -- name: bodies_unused
 -- $1 after this digest, $2 how many to look at: where that ends, and which of these nobody names and nobody touched for a day.

@@ -111,7 +111,7 @@ class Consumer:
             try:
                 lost = await self._connect()
                 if away:
-                    log.info("broker.back", where=str(self._link.place))
+                    log.warning("broker.regained", where=str(self._link.place))
                 met, away = True, False
                 why = await self._until(lost)
             except BrokerError as error:

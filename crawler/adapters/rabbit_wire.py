@@ -8,6 +8,7 @@
 1. No exception of aio-pika, aiormq or pamqp leaves, and no line of theirs reaches the terminal.
 2. No line of ours holds a password.
 3. A line that was hung up is closed at once, whatever still waits to be sent on it.
+4. Who is cancelled ends: aiormq swallows a cancellation that comes while it closes a channel.
 """
 
 import asyncio
@@ -144,6 +145,7 @@ class _Answer:
         self._expired = False
 
     async def __aenter__(self) -> None:
+        self._cancelled = _cancellations()
         self._timer = asyncio.get_running_loop().call_later(self._seconds, self._expire)
         # Who waits to write to a line that is closed is told by nobody.
         self._timeout = asyncio.timeout(self._seconds + AFTER_HANGING_UP)
@@ -157,6 +159,9 @@ class _Answer:
             await self._timeout.__aexit__(kind, error, trace)
         except TimeoutError as late:
             error = late
+        if _cancellations() > self._cancelled and not isinstance(error, asyncio.CancelledError):
+            # Whoever closes a channel with them may be cancelled in vain: they take it for the channel's end.
+            raise asyncio.CancelledError from error
         if error is None or isinstance(error, FaircrawlError) or not foreign(error):
             return
         raise self._place.told(TimeoutError() if self._expired else error, self._seconds) from error
@@ -166,12 +171,17 @@ class _Answer:
         self._hang_up()
 
 
+def _cancellations() -> int:
+    """How often this task was asked to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 def foreign(error: BaseException) -> bool:
     """Does this come from the broker or its libraries, or from losing them?"""
     if isinstance(error, asyncio.CancelledError):
         # What waits for a connection that goes away is ended as if it were cancelled, without anybody having cancelled us.
-        task = asyncio.current_task()
-        return task is not None and not task.cancelling()
+        return not _cancellations()
     return isinstance(error, (*CONNECTION_EXCEPTIONS, TimeoutError)) or type(error) is Exception
 
 

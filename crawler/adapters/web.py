@@ -261,6 +261,14 @@ class Web:
             raise broken(error) from None
         except aiohttp.ClientError as error:
             raise broken(error) from None
+        except (
+            ValueError
+        ) as error:  # a header that cannot be one: of this crawl, and no reason to stop the others
+            if attempt.received:
+                raise
+            raise Failure(
+                Outcome.PROTOCOL_ERROR, f"our own request could not be written: {error}"[:200]
+            ) from None
 
 
 def _target(url: str) -> tuple[URL, str, str | None]:

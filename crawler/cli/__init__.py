@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -19,6 +19,7 @@ import click
 
 from crawler import __version__
 from crawler.core.errors import FaircrawlError, leaves
+from crawler.core.masking import masked, without
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -30,6 +31,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "crawler.cli.scheduler",
         "Do what the clock asks for: hand out what comes due, and upkeep.",
     ),
+    "dashboard": ("crawler.cli.dashboard", "Show what the crawls are doing: the web page, and the API."),
     "demo": ("crawler.cli.demo", "Serve a small hostile web on this machine, and crawl it before your eyes."),
     "status": ("crawler.cli.status", "Show how a crawl is doing: outcomes, speed, slow and failing domains."),
     "list": ("crawler.cli.list", "List the crawls."),
@@ -65,6 +67,8 @@ class Door:
 
     debug: bool = False
     config: Path | None = None
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """Of the settings: what no error may show."""
 
 
 class Commands(click.Group):
@@ -128,7 +132,9 @@ def main(arguments: Sequence[str] | None = None, program: click.Group = group) -
     except click.ClickException as error:
         path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "crawl"
         hint = f" (see {path} --help)" if isinstance(error, click.UsageError) else ""
-        status = _tell(door, f"{path}: {error.format_message().rstrip('.')}{hint}", error.exit_code)
+        # It quotes what was typed, which may be an address without the option before it.
+        said = masked(error.format_message()).rstrip(".")
+        status = _tell(door, f"{path}: {said}{hint}", error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         status = _tell(door, "crawl: interrupted", INTERRUPTED)
     except OSError as error:
@@ -154,6 +160,6 @@ def _report(door: Door, error: Exception) -> int:
 
 def _tell(door: Door, text: str, status: int) -> int:
     if door.debug:
-        traceback.print_exc()
-    click.echo(text, err=True)
+        click.echo(without(traceback.format_exc(), door.secrets), err=True, nl=False)
+    click.echo(without(text, door.secrets), err=True)
     return status

@@ -4,10 +4,11 @@ import click
 
 from crawler.cli.looking import print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.cli.steering import StateError, steered
+from crawler.cli.steering import steered
 from crawler.core.model import CrawlState
 from crawler.phrases import seen
 from crawler.settings import Settings
+from crawler.steering import cancel
 
 
 @click.command("cancel")
@@ -29,14 +30,11 @@ def command(ctx: click.Context, /, *, name: str, as_json: bool, **_named: object
 
 async def _cancel(settings: Settings, name: str, *, as_json: bool) -> None:
     async with steered(settings, name) as one:
-        cancelled = await one.crawls.cancel(one.crawl.crawl_id)
-        state = await one.state()
+        cancelled = await cancel(one.crawls, one.crawl)
         option = one.place.option
     named = seen(name)
-    if state is not CrawlState.CANCELLED:
-        raise StateError(f"the crawl {named} is {state or 'deleted'}: there is nothing to cancel")
     if as_json:
-        print_json({"crawl": name, "state": state.value, "changed": cancelled})
+        print_json({"crawl": name, "state": CrawlState.CANCELLED.value, "changed": cancelled})
     else:
         done = "is cancelled" if cancelled else "was cancelled already"
         click.echo(f"{named} {done}: its pages stay, `crawl delete {named}{option}` removes them")

@@ -2,39 +2,28 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 import click
 
 from crawler.cli import DONE, FAILED
 from crawler.cli.list import moment
-from crawler.cli.looking import NothingYetError, print_json, print_table, run
+from crawler.cli.looking import print_json, print_table, run
 from crawler.cli.options import queue_options, settings_from
 from crawler.cli.steering import confirm
 from crawler.core.errors import UsageError
-from crawler.core.model import LEFT, CrawlState
-from crawler.core.turns import Turn
+from crawler.letter_words import first_url, said
 from crawler.letters import Fate, Letter, Letters, Retried
+from crawler.naming import NothingYetError
 from crawler.opening import Opened, opened_to_look
-from crawler.phrases import count, seen
+from crawler.phrases import count
 from crawler.queues import opened_queue
 from crawler.settings import Settings
 
 TOLD: Final = 20
 """So many letters are told of one by one."""
-WORDS: Final[Mapping[Fate, str]] = MappingProxyType(
-    {
-        Fate.STILL_DUE: "what was not visited since is due by itself; only the letter is removed",
-        Fate.VISITED: "all of it was visited meanwhile; only the letter is removed",
-        Fate.ERASED: "its crawl is deleted or its domain forgotten; only the letter is removed",
-        Fate.PUBLISHED: "another version wrote it: it is on the queue again, and comes back if no worker understands it",
-        Fate.REFUSED: "this is no turn, and no version will understand it: it stays, `crawl dead drop {id}` removes it",
-    }
-)
-"""What came of a retry, but for what is armed."""
 
 
 @click.group("dead")
@@ -176,7 +165,7 @@ async def _retry(settings: Settings, ids: Sequence[str] | None, *, as_json: bool
         goes_on = "the same `crawl run`" if settings.database_url is None else "`crawl worker`"
         click.echo(f"nobody works on them now: {goes_on} goes on")
     for one in refused[:TOLD]:
-        click.echo(f"crawl: {_said(one, option)}", err=True)
+        click.echo(f"crawl: {said(one, option)}", err=True)
     if len(refused) > TOLD:
         click.echo(f"crawl: {count(len(refused), 'letter')} in all are no turns, and stay", err=True)
     return FAILED if refused else DONE
@@ -205,14 +194,10 @@ async def _drop(settings: Settings, ids: Sequence[str] | None, *, yes: bool, as_
 def _row(letter: Letter, now: datetime) -> tuple[str, ...]:
     dead, turn = letter.dead, letter.turn
     known = (
-        (f"{len(turn.urls):,}", _first_url(turn) or turn.domain) if turn else ("", f"({letter.kind.value})")
+        (f"{len(turn.urls):,}", first_url(turn) or turn.domain) if turn else ("", f"({letter.kind.value})")
     )
     buried = moment(dead.buried_at, now) if dead.buried_at else "-"
     return (dead.letter_id, buried, *known, dead.reason)
-
-
-def _first_url(turn: Turn) -> str | None:
-    return turn.urls[0].url if turn.urls else None
 
 
 def _as_dict(letter: Letter) -> dict[str, Any]:
@@ -222,7 +207,7 @@ def _as_dict(letter: Letter) -> dict[str, Any]:
         "kind": letter.kind.value,
         "domain": turn and turn.domain,
         "urls": len(turn.urls) if turn else None,
-        "first_url": turn and _first_url(turn),
+        "first_url": turn and first_url(turn),
         "reason": dead.reason,
         "buried_at": dead.buried_at.isoformat() if dead.buried_at else None,
     }
@@ -241,7 +226,7 @@ def _as_outcome(one: Retried) -> dict[str, Any]:
 def _tell(done: Sequence[Retried], option: str) -> None:
     if len(done) <= TOLD:
         for one in done:
-            click.echo(_said(one, option))
+            click.echo(said(one, option))
         return
     fates = Counter(one.fate for one in done)
     urls = sum(one.urls for one in done)
@@ -249,30 +234,3 @@ def _tell(done: Sequence[Retried], option: str) -> None:
     click.echo(
         f"{count(len(done), 'letter')} tried again ({', '.join(parts)}); {count(urls, 'URL')} due again"
     )
-
-
-def _said(one: Retried, option: str) -> str:
-    letter_id, turn = one.letter.dead.letter_id, one.letter.turn
-    named = f" ({seen(turn.domain)})" if turn else ""
-    words = WORDS.get(one.fate, "").format(id=f"{letter_id}{option}")
-    if one.fate is Fate.ARMED:
-        words = "; ".join([f"{count(one.urls, 'URL')} due again", *_hindrances(one, option)])
-    return f"{seen(letter_id)}{named}: {words}"
-
-
-def _hindrances(one: Retried, option: str) -> Iterator[str]:
-    """Why what is due again is not visited yet, and what to do about it."""
-    for crawl in one.crawls:
-        name = seen(crawl["name"])
-        match CrawlState(crawl["state"]):
-            case CrawlState.RUNNING:
-                pass
-            case CrawlState.PAUSED if crawl["attendant"] == LEFT:
-                yield f"the run of {name} has ended: run it again"
-            case CrawlState.PAUSED | CrawlState.CANCELLED as state:
-                yield f"the crawl {name} is {state.value}: `crawl resume {name}{option}`"
-            case CrawlState.FINISHED:
-                yield f"the crawl {name} has reached its limit: raise it with `crawl set {name}{option}`"
-    if one.blocked is not None and one.letter.turn is not None:
-        domain = seen(one.letter.turn.domain)
-        yield f"the domain is blocked ({seen(one.blocked)}): `crawl domain {domain} --unblock{option}`"

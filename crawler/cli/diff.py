@@ -7,16 +7,17 @@ from typing import Any, Final
 import click
 
 from crawler.adapters.zstd import unpack
-from crawler.cli.looking import NothingYetError, print_facts, print_heading, print_json, run
+from crawler.cli.looking import print_facts, print_heading, print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.cli.show import earlier, how_to_keep, stored_page, version_facts, version_of
 from crawler.core.trees import visible_text
 from crawler.core.urls import canonical_or_error
 from crawler.differing import Difference, difference, source_lines, text_lines
 from crawler.exporting import text_of
+from crawler.naming import NothingYetError
 from crawler.opening import opened_to_look
 from crawler.phrases import at, count, seen, size
 from crawler.settings import Settings
+from crawler.stored import earlier, how_to_keep, stored_page, version_facts, version_of
 
 MOST_LINES: Final = 1000
 """That are shown: more of them nobody reads."""

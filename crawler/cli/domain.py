@@ -13,7 +13,7 @@ from crawler.adapters.erasing import Erased, Erasing
 from crawler.cli.looking import print_facts, print_heading, print_json, print_table, run
 from crawler.cli.options import DURATION, database_options, settings_from
 from crawler.cli.steering import confirm
-from crawler.core.errors import FaircrawlError, UrlError, UsageError
+from crawler.core.errors import NotKnownError, UrlError, UsageError
 from crawler.core.urls import domain_id, domain_named
 from crawler.opening import Opened, opened, opened_to_look
 from crawler.phrases import at, count, relative, seen, span
@@ -22,10 +22,6 @@ from crawler.settings import Settings
 BY_HAND = "by hand"
 TOLD = 5
 """So many bad lines of a list are told one by one."""
-
-
-class NotKnownError(FaircrawlError):
-    """Nothing is known of that domain."""
 
 
 class _OrNone(click.ParamType):  # type: ignore[type-arg]  # click 8.2 has no arguments for it

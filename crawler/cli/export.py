@@ -6,9 +6,10 @@ from pathlib import Path
 import click
 
 from crawler.adapters.crawls import Crawls
-from crawler.cli.looking import NothingYetError, crawl_named, run
+from crawler.cli.looking import run
 from crawler.cli.options import database_options, settings_from
 from crawler.exporting import export_to
+from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import opened_to_look
 from crawler.phrases import count
 from crawler.settings import Settings

@@ -10,10 +10,11 @@ import click
 
 from crawler.adapters.crawls import crawl_of
 from crawler.adapters.postgres import Database
-from crawler.cli.looking import NothingYetError, print_json, print_table, run
+from crawler.cli.looking import print_json, print_table, run
 from crawler.cli.options import database_options, settings_from
 from crawler.core.headers import masked
 from crawler.core.model import LEFT
+from crawler.naming import NothingYetError
 from crawler.opening import opened_to_look
 from crawler.phrases import relative
 from crawler.revisiting import rule_words

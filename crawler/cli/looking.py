@@ -1,4 +1,4 @@
-"""What the commands that look have in common: how they run, which crawl is meant, and how they print.
+"""What the commands that look have in common: how they run, and how they print.
 
 On a terminal, tables and sentences fit its width; anywhere else a row is a line, for grep and awk.
 """
@@ -10,23 +10,13 @@ import signal
 import sys
 import textwrap
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
 import uvloop
 
-from crawler.adapters.crawls import Crawls
 from crawler.cli import DONE
-from crawler.core.errors import FaircrawlError, UsageError
-from crawler.core.model import Crawl
 from crawler.phrases import seen
-
-MOST_NAMES: Final = 20
-"""So many crawls are named to who asks for one that is not there."""
-
-
-class NothingYetError(FaircrawlError):
-    """no crawl here yet: begin with `crawl run URL`"""  # noqa: D415 - it follows "crawl: "
 
 
 def run(work: Coroutine[Any, Any, int | None]) -> int:
@@ -42,22 +32,6 @@ def run(work: Coroutine[Any, Any, int | None]) -> int:
         return uvloop.run(stoppable()) or DONE
     except asyncio.CancelledError:
         raise click.Abort from None
-
-
-async def crawl_named(crawls: Crawls, name: str) -> Crawl:
-    """The crawl of that name.
-
-    Raises:
-        UsageError: there is none; the message names those that there are.
-    """
-    if (crawl := await crawls.by_name(name)) is not None:
-        return crawl
-    names = [row["name"] for row in await crawls.rows()]
-    if not names:
-        raise NothingYetError
-    more = f" and {len(names) - MOST_NAMES} more (see `crawl list`)" if len(names) > MOST_NAMES else ""
-    there = "there is" if len(names) == 1 else "there are"
-    raise UsageError(f"there is no crawl {seen(name)}: {there} {', '.join(names[:MOST_NAMES])}{more}")
 
 
 def print_json(value: object) -> None:

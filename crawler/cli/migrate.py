@@ -1,12 +1,14 @@
 """`crawl migrate`: bring the database up to date."""
 
+from functools import partial
+
 import click
 
-from crawler.adapters.migrations import applied, migrate
-from crawler.adapters.postgres import Database
+from crawler.adapters.migrations import applied, known_migrations, migrate, unknown
+from crawler.beginning import Beginning
 from crawler.cli.looking import print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.opening import located
+from crawler.opening import reached
 from crawler.settings import Settings
 
 
@@ -27,9 +29,12 @@ def command(ctx: click.Context, /, *, as_json: bool, **_named: object) -> int:
 
 
 async def _migrate(settings: Settings, *, as_json: bool) -> None:
-    async with located(settings) as place, await Database.open(place.dsn, size=2) as database:
+    async with reached(settings, size=2) as place:
+        database = place.database
+        await Beginning(settings).made(partial(database.ask, "select 1"))
         done = await migrate(database)
         have = await applied(database)
+        newer = unknown(have, known_migrations())
     if as_json:
         print_json(
             {
@@ -40,6 +45,11 @@ async def _migrate(settings: Settings, *, as_json: bool) -> None:
         return
     for one in done:
         click.echo(f"applied {one.number:04} {one.name}")
-    newest = max(have, default=0)
+    last = have[max(have)]
     state = "is up to date" if done else "was up to date already"
-    click.echo(f"{place.place} {state}: its last migration is {newest:04} {have.get(newest, '')}")
+    made = (
+        ", of a newer faircrawl that this one can go on with: upgrade this program in the end"
+        if newer
+        else ""
+    )
+    click.echo(f"{place.place} {state}: its last migration is {last.number:04} {last.name}{made}")

@@ -9,7 +9,8 @@ import click
 
 from crawler.cli import Door
 from crawler.core.errors import SettingsError
-from crawler.settings import Loaded, load, parse_duration, parse_size
+from crawler.settings import Loaded, load, parse_duration, parse_size, secrets_in
+from crawler.telemetry import announce, configure
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -92,23 +93,55 @@ def fetch_options(command: Command) -> Command:
     return concurrency(processes(reach_options(command)))
 
 
+def log_options(command: Command) -> Command:
+    """How the log is written, as parameter `log_format`: for what runs for long."""
+    log_format = click.option(
+        "--log-format",
+        type=click.Choice(["console", "json"]),
+        help="How the log is written to stderr: for a person, or an object a line. [default: console]",
+    )
+    return log_format(command)
+
+
+def metrics_options(command: Command) -> Command:
+    """Where /metrics, /healthz and /readyz are, as parameters `metrics_host` and `metrics_port`."""
+    host = click.option(
+        "--host", "metrics_host", metavar="ADDRESS", help="Where --port listens. [default: 127.0.0.1]"
+    )
+    port = click.option(
+        "--port",
+        "metrics_port",
+        type=click.IntRange(0, 65535),
+        help="Tell how it is at /metrics, /healthz and /readyz of this port; 0: any free one. [default: nowhere]",
+    )
+    return port(host(command))
+
+
 _SETTINGS: Final = {
     "data": "data", "database": "database_url", "amqp": "amqp_url", "concurrency": "domains_at_once", "processes": "processes",
     "dns": "dns_servers", "allow_net": "allow_nets", "proxy": "proxy",
+    "metrics_host": "metrics_host", "metrics_port": "metrics_port", "log_format": "log_format",
 }  # fmt: skip
 """The settings that the options above give, by parameter."""
 
 
 def settings_from(ctx: click.Context, **overrides: object) -> Loaded:
-    """The settings for this command, with what its own options say on top; warnings go to stderr.
+    """The settings for this command, with what its own options say on top; warnings go to stderr, and the log as they say.
 
     The options above are taken from the context. Raises SettingsError.
     """
     door = ctx.find_object(Door)
     named = {setting: _given(ctx.params.get(option)) for option, setting in _SETTINGS.items()}
+    if door is not None and door.debug:
+        named["log_level"] = "debug"
     loaded = load(overrides={**named, **overrides}, environ=os.environ, config=door.config if door else None)
+    settings = loaded.settings
+    secrets = secrets_in(settings)
+    configure(form=settings.log_format, level=settings.log_level, secrets=secrets)
+    if door is not None:
+        door.secrets = secrets
     for warning in loaded.warnings:
-        click.echo(f"crawl: warning: {warning}", err=True)
+        announce(settings.log_format, warning, "setting.doubted", level="warning")
     return loaded
 
 

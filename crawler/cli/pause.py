@@ -4,10 +4,11 @@ import click
 
 from crawler.cli.looking import print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.cli.steering import StateError, steered
+from crawler.cli.steering import steered
 from crawler.core.model import CrawlState
 from crawler.phrases import seen
 from crawler.settings import Settings
+from crawler.steering import pause
 
 
 @click.command("pause")
@@ -29,14 +30,11 @@ def command(ctx: click.Context, /, *, name: str, as_json: bool, **_named: object
 
 async def _pause(settings: Settings, name: str, *, as_json: bool) -> None:
     async with steered(settings, name) as one:
-        paused = await one.crawls.pause(one.crawl.crawl_id)
-        state = await one.state()
+        paused = await pause(one.crawls, one.crawl)
         option = one.place.option
     named = seen(name)
-    if state is not CrawlState.PAUSED:
-        raise StateError(f"the crawl {named} is {state or 'deleted'}: there is nothing to pause")
     if as_json:
-        print_json({"crawl": name, "state": state.value, "changed": paused})
+        print_json({"crawl": name, "state": CrawlState.PAUSED.value, "changed": paused})
     else:
         click.echo(
             f"{named} {'is paused' if paused else 'was paused already'}: `crawl resume {named}{option}` goes on"

@@ -13,17 +13,19 @@ from crawler.adapters.postgres import Database
 from crawler.adapters.retiming import Retimings
 from crawler.alerts import alerting
 from crawler.cli import FAILED, INTERRUPTED
-from crawler.cli.looking import NothingYetError, crawl_named, print_json, run
-from crawler.cli.steering import StateError, refuse_stopped
+from crawler.cli.looking import print_json, run
 from crawler.cli.stopping import heed_signals
 from crawler.cli.summary import as_dict, as_text
 from crawler.cli.telling import telling
+from crawler.core.errors import StateError
 from crawler.core.model import Crawl
 from crawler.crawling import crawl
+from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, seen, span
 from crawler.presence import Presence
 from crawler.settings import Settings
+from crawler.steering import refuse_stopped
 
 LOOK: Final = 1.0
 """Seconds between looks whether all is done."""

@@ -8,9 +8,8 @@ import click
 
 from crawler.adapters.domains import Domains
 from crawler.cli import FAILED
-from crawler.cli.domain import NotKnownError
 from crawler.cli.looking import print_facts, print_heading, print_json
-from crawler.core.errors import FaircrawlError
+from crawler.core.errors import FaircrawlError, NotKnownError
 from crawler.core.robots import DENY_ALL
 from crawler.core.robots_record import Standing
 from crawler.opening import Opened, opened_to_look

@@ -4,10 +4,11 @@ import click
 
 from crawler.cli.looking import print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.cli.steering import StateError, steered
+from crawler.cli.steering import steered
 from crawler.core.model import CrawlState
 from crawler.phrases import seen
 from crawler.settings import Settings
+from crawler.steering import resume
 
 
 @click.command("resume")
@@ -29,16 +30,10 @@ def command(ctx: click.Context, /, *, name: str, as_json: bool, **_named: object
 
 async def _resume(settings: Settings, name: str, *, as_json: bool) -> None:
     async with steered(settings, name) as one:
-        resumed = await one.crawls.resume(one.crawl.crawl_id)
-        state = await one.state()
+        resumed = await resume(one.crawls, one.crawl)
         idle = await one.idle()
     named = seen(name)
-    if one.crawl.deleting:
-        raise StateError(f"the crawl {named} is being deleted: it cannot be resumed")
-    if state is not CrawlState.RUNNING:
-        hint = "; run it again with more to do" if state is CrawlState.FINISHED else ""
-        raise StateError(f"the crawl {named} is {state or 'deleted'}: there is nothing to resume{hint}")
     if as_json:
-        print_json({"crawl": name, "state": state.value, "changed": resumed})
+        print_json({"crawl": name, "state": CrawlState.RUNNING.value, "changed": resumed})
         return
     click.echo(f"{named} {'goes on' if resumed else 'is running already'}{idle}")

@@ -14,22 +14,24 @@ from crawler.adapters.domains import Domains
 from crawler.adapters.hosts import HostsFile
 from crawler.alerts import Alerts, alerting
 from crawler.cli import FAILED, INTERRUPTED, Door
-from crawler.cli.options import DURATION, fetch_options, queue_options, settings_from
-from crawler.cli.steering import refuse_stopped
+from crawler.cli.options import DURATION, fetch_options, log_options, queue_options, settings_from
 from crawler.cli.stopping import heed_signals
 from crawler.cli.summary import as_dict, as_text
 from crawler.cli.telling import telling
-from crawler.cli.wishing import crawl_options, refuse_unclear, wish_of
+from crawler.cli.wishing import crawl_options
 from crawler.core.addresses import AddressPolicy
 from crawler.core.urls import domain_id, domain_of
 from crawler.crawling import Summary, crawl
 from crawler.exporting import export_to, refuse_unwritable
 from crawler.memory import collect_less
+from crawler.monitoring import watched
 from crawler.opening import Opened, opened
 from crawler.phrases import seen
 from crawler.seeds import Seeds, excluded, gather, refuse_name, refuse_private
 from crawler.settings import Settings
+from crawler.steering import refuse_stopped
 from crawler.telemetry import configure
+from crawler.wishing import refuse_unclear, wish_of
 
 
 @click.command("run")
@@ -55,6 +57,7 @@ from crawler.telemetry import configure
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@log_options
 @queue_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
@@ -119,15 +122,23 @@ async def _run(
     export_file: Path | None,
 ) -> int:
     stop, hurry, time_is_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    async with opened(settings) as place:
+    async with opened(settings) as place, watched(settings, place.database, quiet=quiet) as told:
         await refuse_stopped(place, wish.name)
         await _tell_blocked(place, seeds)
         if max_time is not None:
             asyncio.get_running_loop().call_later(max_time, _time_is_up, stop, time_is_up)
-        with telling(f"crawling {wish.name}", quiet=quiet) as teller:
+        with telling(f"crawling {wish.name}", quiet=quiet or settings.log_format == "json") as teller:
             heed_signals(stop, hurry, teller.stopping)
             summary = await crawl(
-                settings, place, wish, seeds.urls, stop=stop, hurry=hurry, tell=teller, alerts=alerts
+                settings,
+                place,
+                wish,
+                seeds.urls,
+                stop=stop,
+                hurry=hurry,
+                tell=teller,
+                alerts=alerts,
+                begun=told.begun,
             )
         if time_is_up.is_set():
             summary = replace(summary, interrupted=False)

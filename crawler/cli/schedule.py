@@ -1,58 +1,20 @@
 """`crawl schedule`: the timetable's jobs, and when each crawl's pages are visited again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 import click
 
-from crawler.adapters.jobs import Jobs
-from crawler.cli.looking import NothingYetError, print_facts, print_heading, print_json, print_table, run
+from crawler.cli.looking import print_facts, print_heading, print_json, print_table, run
 from crawler.cli.options import database_options, settings_from
-from crawler.opening import Opened, opened_to_look
+from crawler.naming import NothingYetError
+from crawler.opening import opened_to_look
 from crawler.phrases import at, relative, span
 from crawler.settings import Settings
-from crawler.upkeep import OF_RUNS, Job
+from crawler.timetables import CUT, MOST_DUE, Timetable, timetable
+from crawler.upkeep import Job
 from scheduler.jobs import EVERYBODY, leader_jobs
-
-MOST_DUE: Final = 1000
-"""More are not counted: there may be ten million."""
-NAME_BYTES: Final = 63
-"""What PostgreSQL keeps of the name of a session."""
-CUT: Final = timedelta(minutes=10)
-"""After so long a job that has no end was cut off (jobs_claim)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timetable:
-    """All that is shown."""
-
-    jobs: tuple[Job, ...]
-    """The leader's."""
-    rows: dict[str, Any]
-    """What is remembered of each (jobs_shown)."""
-    schedulers: Sequence[Any]
-    leader: str | None
-    """Of those that live: as in ``workers``."""
-    rules: Sequence[Any]
-    now: datetime | None
-    """By the database's clock; None: nothing was ever planned here."""
-
-    @property
-    def alive(self) -> list[Any]:
-        """The schedulers that said so in the last minute."""
-        return [one for one in self.schedulers if one["alive"]]
-
-    @property
-    def last_alive(self) -> datetime | None:
-        """When a scheduler was last heard of; None: none ever was."""
-        by_jobs = [
-            row["last_at"] + timedelta(milliseconds=row["ms"] or 0)
-            for row in self.rows.values()
-            if row["last_at"] is not None and not row["ran_by"].endswith(OF_RUNS)
-        ]
-        return max([*by_jobs, *(one["seen_at"] for one in self.schedulers)], default=None)
 
 
 @click.command("schedule")
@@ -80,35 +42,15 @@ async def _schedule(settings: Settings, *, as_json: bool) -> None:
             else:
                 click.echo(str(NothingYetError()))
             return
-        found = await _timetable(settings, place)
+        found = await timetable(place.database)
+        jobs = leader_jobs(place.database, settings.fetches_kept)
         if as_json:
-            print_json(_as_dict(found))
+            print_json(_as_dict(found, jobs))
         else:
-            _print(found, embedded=settings.database_url is None)
+            _print(found, jobs, embedded=settings.database_url is None)
 
 
-async def _timetable(settings: Settings, place: Opened) -> Timetable:
-    jobs = Jobs(place.database)
-    rows = {row["name"]: row for row in await jobs.rows()}
-    schedulers, rules = await jobs.schedulers(), await jobs.rules()
-    name = await jobs.leader()
-    leads = [one["worker_id"] for one in schedulers if name and _cut(one["worker_id"]) == name]
-    times = [row["now"] for row in (*rows.values(), *schedulers, *rules)]
-    return Timetable(
-        leader_jobs(place.database, settings.fetches_kept),
-        rows,
-        schedulers,
-        leads[0] if leads else None,
-        rules,
-        max(times, default=None),
-    )
-
-
-def _cut(name: str) -> str:
-    return name.encode()[:NAME_BYTES].decode(errors="ignore")
-
-
-def _as_dict(found: Timetable) -> dict[str, Any]:
+def _as_dict(found: Timetable, jobs: Sequence[Job]) -> dict[str, Any]:
     everybody = [
         {"name": name, "about": about, "every": every, "of": "each scheduler"}
         for name, (about, every) in EVERYBODY.items()
@@ -119,7 +61,7 @@ def _as_dict(found: Timetable) -> dict[str, Any]:
             for one in found.schedulers
         ],
         "leader": found.leader,
-        "jobs": everybody + [_job_as_dict(job, found.rows.get(job.name)) for job in found.jobs],
+        "jobs": everybody + [_job_as_dict(job, found.rows.get(job.name)) for job in jobs],
         "crawls": [
             {
                 "name": row["name"],
@@ -153,20 +95,20 @@ def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
 
 
-def _print(found: Timetable, *, embedded: bool) -> None:
+def _print(found: Timetable, jobs: Sequence[Job], *, embedded: bool) -> None:
     print_facts([("scheduler", _who(found, embedded=embedded))])
     click.echo()
     print_table(
         ("job", ">every", ">last run", ">took", ">next run", "result"),
         [
             *((name, span(every), "", "", "", "by each scheduler") for name, (_, every) in EVERYBODY.items()),
-            *(_job_row(job, found) for job in found.jobs),
+            *(_job_row(job, found) for job in jobs),
         ],
     )
     click.echo()
     print_heading("what they do")
     about = [(name, text) for name, (text, _) in EVERYBODY.items()]
-    print_facts([*about, *((job.name, job.about) for job in found.jobs)])
+    print_facts([*about, *((job.name, job.about) for job in jobs)])
     if found.rules:
         click.echo()
         print_heading("when the pages of a crawl are visited again")

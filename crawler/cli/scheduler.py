@@ -1,6 +1,7 @@
 """`crawl scheduler`: the clock of many machines."""
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import click
@@ -8,13 +9,15 @@ import uvloop
 
 from crawler.adapters.postgres import Database
 from crawler.alerts import Alerts, alerting
-from crawler.cli import Door
-from crawler.cli.options import queue_options, settings_from
+from crawler.beginning import Beginning
+from crawler.cli import DONE
+from crawler.cli.options import log_options, metrics_options, queue_options, settings_from
 from crawler.cli.stopping import heed_signals
-from crawler.opening import opened
-from crawler.queues import opened_queue
+from crawler.monitoring import surveyed
+from crawler.opening import prepare, reached
+from crawler.queues import opened_queue, refuse_stray
 from crawler.settings import Settings
-from crawler.telemetry import configure
+from crawler.telemetry import announce
 from scheduler.timetable import Timetable
 
 POOL: Final = 6
@@ -22,6 +25,8 @@ POOL: Final = 6
 
 
 @click.command("scheduler")
+@metrics_options
+@log_options
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but warnings.")
 @queue_options
 @click.pass_context
@@ -36,9 +41,8 @@ def command(ctx: click.Context, /, *, quiet: bool, **_named: object) -> int:
     Example:
       crawl scheduler --database postgresql://crawl@db/crawl --amqp amqp://crawl:password@mq/crawl
     """  # noqa: D301  # \b tells click to keep the lines
-    door = ctx.find_object(Door)
-    configure(debug=door is not None and door.debug)
     settings = settings_from(ctx).settings
+    refuse_stray(settings)
     with alerting(settings) as alerts:
         return uvloop.run(_run(settings, alerts, quiet=quiet))
 
@@ -48,18 +52,26 @@ async def _run(settings: Settings, alerts: Alerts, *, quiet: bool) -> int:
 
     def stopping() -> None:
         if not quiet:
-            click.echo("crawl: stopping when the jobs under way have ended", err=True)
+            announce(settings.log_format, "stopping when the jobs under way have ended", "scheduler.stopped")
 
+    heed_signals(stop, asyncio.Event(), lambda: None)
+    beginning = Beginning(settings, stop)
     async with (
-        opened(settings) as place,
+        reached(settings) as place,
         await Database.open(place.dsn, size=POOL, lookups=True) as database,
         opened_queue(settings, database) as queue,
     ):
-        await queue.depth()  # a wrong name is told now; later the broker may go away and come back
-        alerts.at_work = True
-        heed_signals(stop, asyncio.Event(), stopping)
-        async with Timetable(settings, database, queue, alerts).running():
-            if not quiet:
-                click.echo("crawl: the timetable is running", err=True)
-            await stop.wait()
-    return 0
+        timetable = Timetable(settings, database, queue, alerts)
+        async with surveyed(
+            settings, place.database, queue, timetable, quiet=quiet, waits_for=lambda: beginning.waits_for
+        ):
+            # A wrong name is told now; later the broker may go away and come back.
+            if not await beginning.made(partial(prepare, settings, place.database), queue.depth):
+                return DONE
+            alerts.at_work = True
+            heed_signals(stop, asyncio.Event(), stopping)
+            async with timetable.running():
+                if not quiet:
+                    announce(settings.log_format, "the timetable is running", "scheduler.started")
+                await stop.wait()
+    return DONE

@@ -22,16 +22,17 @@ from rich.text import Text
 from crawler.adapters.hosts import HostsFile
 from crawler.cli import DONE, FAILED, INTERRUPTED, Door
 from crawler.cli.options import queue_options, settings_from
-from crawler.cli.wishing import Making, crawl_options, refuse_unclear, wish_of
+from crawler.cli.wishing import crawl_options
 from crawler.core.addresses import AddressPolicy
 from crawler.core.model import Crawl, CrawlState
 from crawler.core.urls import canonical_or_error, domain_of
 from crawler.opening import Opened, opened
 from crawler.phrases import count, seen, span
 from crawler.seeding import Reader, Result, Tally, Teller, seed
-from crawler.seeds import Sieve, Source, open_input, refuse_name, refuse_private
+from crawler.seeds import Source, open_input, refuse_name, refuse_private
 from crawler.settings import Settings
 from crawler.telemetry import configure
+from crawler.wishing import Making, refuse_unclear, sieve_of, wish_of
 
 STDIN: Final = "-"
 LONG: Final = 1.0
@@ -130,14 +131,7 @@ async def _seed(
             _heed_signals(source, teller)
             making = Making(place, settings, given, asked, teller)
             outline = await making.outline()
-            sieve = Sieve(
-                outline.scope,
-                AddressPolicy(settings.allow_nets),
-                HostsFile(settings.hosts_file),
-                exclude=outline.exclude,
-                owned=outline.limits.owned_domains,
-            )
-            reader = Reader(named, source, sieve, teller)
+            reader = Reader(named, source, sieve_of(outline, settings), teller)
             with _last_words(tally, teller):
                 result = await seed(settings, place, reader, making.make, tally=tally, teller=teller)
         workers = int(await place.database.value("workers_slots"))

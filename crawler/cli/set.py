@@ -4,7 +4,8 @@ import click
 
 from crawler.cli.looking import print_facts, print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.cli.steering import StateError, steered
+from crawler.cli.steering import steered
+from crawler.core.errors import StateError
 from crawler.core.model import CrawlState
 from crawler.phrases import seen
 from crawler.settings import Settings

@@ -1,7 +1,6 @@
 """`crawl show`: what is stored of a URL, now and before."""
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,31 +8,21 @@ from typing import Any
 
 import click
 
-from crawler.adapters.crawls import Crawls
-from crawler.adapters.postgres import Database
 from crawler.adapters.zstd import unpack
 from crawler.cli.list import moment
-from crawler.cli.looking import (
-    NothingYetError,
-    crawl_named,
-    print_facts,
-    print_heading,
-    print_json,
-    print_table,
-    run,
-    write,
-)
+from crawler.cli.looking import print_facts, print_heading, print_json, print_table, run, write
 from crawler.cli.options import database_options, settings_from
-from crawler.core.errors import FaircrawlError, UsageError
-from crawler.core.model import UrlKind
+from crawler.core.errors import FaircrawlError
 from crawler.core.trees import visible_text
-from crawler.core.urls import canonical_or_error, domain_id, domain_of, url_hash
+from crawler.core.urls import canonical_or_error
 from crawler.exporting import page_object
-from crawler.opening import Opened, opened_to_look
+from crawler.naming import NothingYetError
+from crawler.opening import opened_to_look
 from crawler.phrases import at, size
 from crawler.phrases import seen as shown
 from crawler.phrases import seen_text as shown_text
 from crawler.settings import Settings
+from crawler.stored import earlier, how_to_keep, stored_page, version_facts, version_of
 
 
 @click.command("show")
@@ -113,71 +102,6 @@ async def _show(
         write((shown_text(text) if sys.stdout.isatty() else text).encode("utf-8", "replace") + b"\n")
 
 
-async def stored_page(place: Opened, url: str, crawl: str | None) -> Any:
-    """The stored page: a row of show_page. Raises UsageError if several crawls have one, FaircrawlError if none has."""
-    database, key = place.database, (domain_id(domain_of(url)), url_hash(url))
-    if crawl is not None:
-        await crawl_named(Crawls(database), crawl)
-    rows = [row for row in await database.fetch("show_page", *key) if crawl in (None, row["crawl"])]
-    if len(rows) > 1:
-        names = " or ".join(f"--crawl {row['crawl']}" for row in rows)
-        raise UsageError(f"several crawls know {url}: say which with {names}")
-    if rows:
-        return rows[0]
-    raise await _nothing(database, url, key, crawl, place.option)
-
-
-async def earlier(database: Database, page: Any) -> list[Any]:
-    """What is known of the page's earlier versions, the newest first: rows of page_versions."""
-    return await database.fetch("page_versions", page["domain_id"], page["crawl_id"], page["url_hash"])
-
-
-async def version_of(database: Database, page: Any, number: int) -> Any:
-    """The page as it was so many changes ago: a row as the page's own.
-
-    Raises:
-        UsageError: no such version is kept.
-    """
-    if not number:
-        return page
-    key = page["domain_id"], page["crawl_id"], page["url_hash"]
-    found = await database.row("show_version", *key, number)
-    if found is not None:
-        return found
-    kept = len(await earlier(database, page))
-    if not kept:
-        raise UsageError(f"no earlier version is kept of {page['url']}: {how_to_keep(page['crawl'])}")
-    numbers = "only version 1 is" if kept == 1 else f"only versions 1 to {kept} are"
-    raise UsageError(f"there is no version {number} of {page['url']}: {numbers} kept")
-
-
-def how_to_keep(crawl: str) -> str:
-    """What to do for versions to be kept from now on."""
-    return f"`crawl set {shlex.quote(crawl)} keep-versions=3` keeps three from now on"
-
-
-async def _nothing(
-    database: Database, url: str, key: tuple[int, bytes], crawl: str | None, option: str
-) -> FaircrawlError:
-    known = [row for row in await database.fetch("find_url", *key) if crawl in (None, row["crawl"])]
-    if not known:
-        if not await Crawls(database).rows():
-            return NothingYetError()
-        by = f"crawl {crawl}" if crawl else "any crawl"
-        return FaircrawlError(
-            f"{url} is not known to {by}: `crawl why {shlex.quote(url)}{option}` tells what would happen"
-        )
-    if known[0]["kind"] == UrlKind.SITEMAP:
-        return FaircrawlError(
-            f"{url} is a sitemap or a feed, of which no page is stored: `crawl why {shlex.quote(url)}{option}` tells what was read"
-        )
-    reason = known[0]["outcome"] or "not visited yet"
-    detail = f" ({shown(known[0]['detail'])})" if known[0]["detail"] else ""
-    return FaircrawlError(
-        f"nothing is stored of {url}: {reason}{detail}; `crawl why {shlex.quote(url)}{option}` tells more"
-    )
-
-
 def _list_versions(page: Any, versions: Sequence[Any], now: datetime, *, as_json: bool) -> None:
     rows = list(enumerate([page, *versions]))
     if as_json:
@@ -201,16 +125,6 @@ def _list_versions(page: Any, versions: Sequence[Any], now: datetime, *, as_json
     )
     if not versions:
         click.echo(f"  No earlier version is kept; {how_to_keep(page['crawl'])}.")
-
-
-def version_facts(row: Any, number: int) -> dict[str, Any]:
-    """A version for a program. *row*: of show_page, show_version or page_versions."""
-    return {
-        "version": number,
-        "seen_until": row["fetched_at"].isoformat(),
-        **{name: row[name] for name in ("status", "content_type", "charset", "title", "language", "length")},
-        **{name: None if row[name] is None else row[name].hex() for name in ("digest", "text_digest")},
-    }
 
 
 def _as_dict(row: Any, number: int, *, bodies: bool) -> dict[str, Any]:

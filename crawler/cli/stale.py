@@ -8,8 +8,9 @@ import click
 
 from crawler.adapters.crawls import Crawls
 from crawler.cli.list import moment
-from crawler.cli.looking import NothingYetError, crawl_named, print_heading, print_table, write
+from crawler.cli.looking import print_heading, print_table, write
 from crawler.core.amounts import show_duration
+from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import Opened
 from crawler.phrases import count, span
 from crawler.staleness import MOST_DUE, Stale, stale_domains
@@ -54,7 +55,7 @@ async def show_stale(
             shown.append(one)
     of = "" if name is None else f" of crawl {name}"
     if not n:
-        click.echo(f"Every domain{of} that is to be visited was visited in the last {span(seconds)}.")
+        click.echo(f"No domain{of} has waited for {span(seconds)} to be visited.")
         return
     number = f"more than {COUNTED:,} domains" if n > COUNTED and not everything else count(n, "domain")
     print_heading(f"{number}{of} not visited for {span(seconds)}, the oldest first")

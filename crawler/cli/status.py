@@ -12,19 +12,12 @@ from crawler.adapters.crawls import Crawls, crawl_of
 from crawler.adapters.postgres import Database
 from crawler.cli import FAILED
 from crawler.cli.list import counted, in_short, print_crawls
-from crawler.cli.looking import (
-    NothingYetError,
-    crawl_named,
-    print_facts,
-    print_heading,
-    print_json,
-    print_table,
-    run,
-)
+from crawler.cli.looking import print_facts, print_heading, print_json, print_table, run
 from crawler.cli.machinery import Machinery, machinery
 from crawler.cli.options import DURATION, queue_options, settings_from
 from crawler.cli.stale import show_stale
 from crawler.core.model import LEFT
+from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, relative, size, span
 from crawler.revisiting import rule_sentence
@@ -241,7 +234,7 @@ def _next(one: Any, now: datetime) -> str:
     if one["blocked"] or one["next_at"] is None:
         return "never"
     if one["held"]:
-        return "being visited"
+        return "in the queue" if one["queued"] else "being visited"
     return relative(max(one["next_at"], now), now)
 
 

@@ -1,4 +1,4 @@
-"""What the commands that steer a crawl have in common: which crawl is meant, what its state forbids, and asking before removing."""
+"""What the commands that steer a crawl have in common: which crawl is meant, and asking before removing."""
 
 import contextlib
 import sys
@@ -8,16 +8,11 @@ from dataclasses import dataclass
 import click
 
 from crawler.adapters.crawls import Crawls
-from crawler.cli.looking import NothingYetError, crawl_named
-from crawler.core.errors import FaircrawlError
-from crawler.core.model import Crawl, CrawlState
+from crawler.core.errors import StateError
+from crawler.core.model import Crawl
+from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import Opened, opened_to_look
-from crawler.phrases import seen
 from crawler.settings import Settings
-
-
-class StateError(FaircrawlError):
-    """The crawl is not in a state for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +22,6 @@ class Steered:
     place: Opened
     crawls: Crawls
     crawl: Crawl
-
-    async def state(self) -> CrawlState | None:
-        """As it is now; None: it is gone."""
-        now = await self.crawls.by_id(self.crawl.crawl_id)
-        return None if now is None else now.state
 
     async def idle(self) -> str:
         """What to say behind "it goes on" when no worker was seen in the last minute; empty: there is one."""
@@ -51,28 +41,6 @@ async def steered(settings: Settings, name: str) -> AsyncIterator[Steered]:
             raise NothingYetError
         crawls = Crawls(place.database)
         yield Steered(place, crawls, await crawl_named(crawls, name))
-
-
-async def refuse_stopped(place: Opened, name: str) -> None:
-    """What was stopped by hand goes on by hand.
-
-    Raises:
-        StateError: the crawl of that name is paused, was cancelled, or is being deleted.
-    """
-    crawl = await Crawls(place.database).by_name(name)
-    if crawl is None or crawl.is_left or crawl.state not in (CrawlState.PAUSED, CrawlState.CANCELLED):
-        return
-    named, option = seen(name), place.option
-    if crawl.deleting:
-        raise StateError(
-            f"the crawl {named} is being deleted: `crawl delete {named}{option} --yes` goes on with that"
-        )
-    if crawl.state is CrawlState.PAUSED:
-        raise StateError(f"the crawl {named} is paused: `crawl resume {named}{option}`, then run it again")
-    raise StateError(
-        f"the crawl {named} was cancelled: `crawl resume {named}{option}` takes that back, "
-        f"`crawl delete {named}{option}` makes room for a new one"
-    )
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -6,25 +6,15 @@ from typing import Any
 import click
 
 from crawler.adapters.crawls import Crawls
-from crawler.adapters.postgres import Database
-from crawler.cli.looking import (
-    NothingYetError,
-    crawl_named,
-    print_facts,
-    print_heading,
-    print_json,
-    run,
-)
+from crawler.cli.looking import print_facts, print_heading, print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.core.model import Crawl
 from crawler.core.sessions import sessions_in
-from crawler.core.urls import canonical_or_error, domain_id, domain_of, origin_of, url_hash
-from crawler.explaining import Reasons, reasons
+from crawler.core.urls import canonical_or_error, domain_of, origin_of
+from crawler.explaining import PARTS, Reasons, reasons
+from crawler.naming import NothingYetError, concerned
 from crawler.opening import opened_to_look
 from crawler.phrases import seen
 from crawler.settings import Settings
-
-PARTS = ("known", "scope", "robots", "domain", "visits", "outcome", "refresh", "next")
 
 
 @click.command("why")
@@ -55,7 +45,7 @@ async def _why(
     async with opened_to_look(settings) as place:
         if place is None:
             raise NothingYetError
-        chosen = await _concerned(place.database, url, name)
+        chosen = await concerned(Crawls(place.database), url, name)
         told = [await reasons(place.database, settings, url, crawl) for crawl in chosen]
     if as_json:
         print_json(
@@ -78,19 +68,6 @@ async def _why(
     for one in told:
         click.echo()
         _print(one)
-
-
-async def _concerned(database: Database, url: str, name: str | None) -> list[Crawl]:
-    """The crawl that is named; or those that know the URL; or, if none does, all."""
-    crawls = Crawls(database)
-    if name is not None:
-        return [await crawl_named(crawls, name)]
-    known = await database.fetch("find_url", domain_id(domain_of(url)), url_hash(url))
-    ids = [row["crawl_id"] for row in known] or [row["crawl_id"] for row in await crawls.rows()]
-    found = [crawl for crawl_id in ids if (crawl := await crawls.by_id(crawl_id)) is not None]
-    if not found:
-        raise NothingYetError
-    return found
 
 
 def _as_dict(told: Reasons) -> dict[str, Any]:

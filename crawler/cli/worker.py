@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -10,17 +11,20 @@ import uvloop
 
 from crawler.adapters.postgres import Database
 from crawler.alerts import Alerts, alerting
-from crawler.cli import Door
-from crawler.cli.options import fetch_options, queue_options, settings_from
+from crawler.beginning import Beginning
+from crawler.cli import DONE
+from crawler.cli.options import fetch_options, log_options, metrics_options, queue_options, settings_from
 from crawler.cli.stopping import heed_signals
 from crawler.cli.telling import telling
 from crawler.core.errors import UsageError
 from crawler.memory import collect_less
-from crawler.opening import opened
+from crawler.monitoring import watched
+from crawler.opening import prepare, reached
 from crawler.phrases import count
 from crawler.processes import at_work
+from crawler.queues import reach_queue, refuse_stray
 from crawler.settings import Settings, mask
-from crawler.telemetry import configure
+from crawler.telemetry import announce
 
 LOOK: Final = 0.25
 """Seconds between looks at how far the worker is."""
@@ -30,6 +34,8 @@ EVERY: Final = 60.0
 
 @click.command("worker")
 @fetch_options
+@metrics_options
+@log_options
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
 @queue_options
 @click.pass_context
@@ -37,18 +43,18 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     """Fetch what all crawls of a database have to do, until told to stop.
 
     Start as many as you like, on as many machines: they share the work through the queue, and no domain is ever visited by two at
-    once. One that dies is made up for by the others. SIGTERM or Ctrl-C lets the open requests end, gives back the rest and exits
+    once. One that dies is made up for by the others. What is not there yet, database or RabbitMQ, is waited for (CRAWL_START_PATIENCE).
+    SIGTERM or Ctrl-C lets the open requests end, gives back the rest and exits
     with 0; a second one cuts them.
 
     \b
     Example:
       crawl worker --database postgresql://crawl@db/crawl --amqp amqp://crawl:password@mq/crawl
-      crawl worker --processes 4 --concurrency 500
+      crawl worker --processes 4 --concurrency 500 --port 9100 --log-format json
     """  # noqa: D301  # \b tells click to keep the lines
-    door = ctx.find_object(Door)
-    configure(debug=door is not None and door.debug)
     settings = settings_from(ctx).settings
     refuse_unreachable(settings)
+    refuse_stray(settings)
     with alerting(settings) as alerts:
         collect_less()
         return uvloop.run(_work(settings, alerts, quiet=given["quiet"]))
@@ -69,27 +75,37 @@ def refuse_unreachable(settings: Settings) -> None:
 
 async def _work(settings: Settings, alerts: Alerts, *, quiet: bool) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
-    async with opened(settings) as place:
+    form = settings.log_format
+    heed_signals(stop, hurry, lambda: None)
+    beginning = Beginning(settings, stop)
+    async with (
+        reached(settings) as place,
+        watched(settings, place.database, quiet=quiet, waits_for=lambda: beginning.waits_for) as told,
+    ):
+        if not await beginning.made(
+            partial(prepare, settings, place.database), partial(reach_queue, settings)
+        ):
+            return DONE
         await _tell_strangers(place.database, settings)
-        with telling("worker", quiet=quiet, every=EVERY) as teller:
+        with telling("worker", quiet=quiet or form == "json", every=EVERY) as teller:
             heed_signals(stop, hurry, teller.stopping)
-            async with at_work(settings, place.dsn, hurry, patience=math.inf, alerts=alerts) as progress:
+            async with at_work(settings, place.dsn, hurry, patience=math.inf, alerts=alerts) as crew:
+                told.begun(crew)
                 if not quiet:
-                    click.echo(f"crawl: {_greeting(settings)}", err=True)
+                    announce(form, _greeting(settings), "worker.started")
                 while not stop.is_set():
-                    now = progress()
+                    now = crew.progress()
                     if now.away == "database":
                         await place.revive()
                     teller(now, ())
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(LOOK):
                             await stop.wait()
-            done = progress()
+            done = crew.progress()
     if not quiet:
-        click.echo(
-            f"crawl: stopped; {count(done.pages, 'page')} of {count(done.visits, 'visit')} stored", err=True
-        )
-    return 0
+        text = f"stopped; {count(done.pages, 'page')} of {count(done.visits, 'visit')} stored"
+        announce(form, text, "worker.stopped", pages=done.pages, visits=done.visits)
+    return DONE
 
 
 def _greeting(settings: Settings) -> str:
@@ -105,7 +121,5 @@ async def _tell_strangers(database: Database, settings: Settings) -> None:
     if others := await database.value("workers_elsewhere", ours):
         queue = "RabbitMQ" if ours == "postgres" else "PostgreSQL"
         what = "name it with --amqp or CRAWL_AMQP_URL" if ours == "postgres" else "give them --amqp too"
-        click.echo(
-            f"crawl: warning: {count(others, 'other worker')} of this database take turns from {queue}, and this one does not: {what}",
-            err=True,
-        )
+        text = f"{count(others, 'other worker')} of this database take turns from {queue}, and this one does not: {what}"
+        announce(settings.log_format, text, "queue.doubted", level="warning", workers=others)

@@ -36,8 +36,16 @@ class DatabaseUnavailableError(DatabaseError):
     """The database cannot be reached: see that it runs, and that --database or --data is right."""
 
 
+class DatabaseRefusesError(DatabaseUnavailableError):
+    """The database does not let us in, and will not until something is mended: see the user, the password and the name of the database."""
+
+
 class DatabaseBusyError(DatabaseError):
     """The database could not do it just now (a lock, a deadlock): it is tried again."""
+
+
+class DatabaseSlowError(DatabaseError):
+    """The database would have had to search for too long: narrow it, by naming a domain, a crawl with an outcome, or a shorter time."""
 
 
 class BrokerError(FaircrawlError):
@@ -54,6 +62,18 @@ class EmbeddedDatabaseError(DatabaseError):
 
 class SchemaError(DatabaseError):
     """The database's tables are not those this program knows: run `crawl migrate`."""
+
+
+class SchemaBehindError(SchemaError):
+    """The database lacks migrations: run `crawl migrate`."""
+
+
+class NotKnownError(FaircrawlError):
+    """Nothing is known of that."""
+
+
+class StateError(FaircrawlError):
+    """It is not in a state for that."""
 
 
 class LeaseLostError(FaircrawlError):

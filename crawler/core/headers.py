@@ -38,7 +38,8 @@ OURS: Final[dict[str, str]] = {
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[\t -~\xa0-\xff]*")
 _SECRET: Final = re.compile(
-    r"authori[sz]ation|cookie|token|secret|passw|session|credential|api-?key|signature|(?:^|-)(?:auth|key)(?:-|$)"
+    r"authori[sz]ation|cookie|token|secret|passw|session|credential|api-?key|signature|bearer|login|dpop|"
+    r"(?:^|-)(?:pass|csrf|xsrf|(?:x|cf)-(?:access|vault))|(?:^|-)(?:auth|key|jwt|pwd|sig)(?:-|$)"
 )
 
 

@@ -5,10 +5,12 @@
    of what is quoted only plain names and addresses.
 """
 
+import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK: Final = "********"
 SHORTEST: Final = 6
@@ -42,21 +44,42 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z_.]{0,40}\d{0,2}|\d{1,3}(?:\.\d{1,3
 
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without these secrets, and without whatever looks like one."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
-            text = text.replace(secret, MASK)
+    text = without(text, secrets)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
 
 
+def without(text: str, secrets: Iterable[str]) -> str:
+    """The text without these secrets, however they are quoted in it."""
+    for form in _forms(frozenset(secrets)):
+        text = text.replace(form, MASK)
+    return text
+
+
+@lru_cache(8)
+def _forms(secrets: frozenset[str]) -> tuple[str, ...]:
+    """How these secrets may be written: as they are, in a literal of Python or JSON, in a URL; the longest first."""
+    found = set()
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            bare = secret.replace("\\", "\\\\")
+            found |= {secret, bare, bare.replace("'", "\\'"), bare.replace('"', '\\"'), ascii(secret)[1:-1]}
+            found |= {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+            found |= {
+                write(secret, safe, errors="replace") for write in (quote, quote_plus) for safe in ("", "/")
+            }
+    return tuple(sorted(found, key=len, reverse=True))
+
+
 def secrets_of(address: str) -> frozenset[str]:
-    """What is secret in the address of a server, as it stands there and as it is meant."""
+    """What is secret in the address of a server, or in a token, as it stands there and as it is meant."""
     try:
         parts = urlsplit(address)
         query = parse_qsl(parts.query)
-        # The key of a Sentry DSN stands where others have the user; a user with a password is no secret.
-        password = parts.password if parts.password is not None else parts.username or ""
+        # The key of a Sentry DSN stands where others have the user; a user with a password, or of a database, is no secret.
+        key = parts.username or "" if parts.scheme in {"http", "https"} else ""
+        password = parts.password if parts.password is not None else key
     except ValueError:
         return frozenset({address})
     found = {password, *(value for name, value in query if _RULES[-1][0].match(f"{name}=x"))}

@@ -100,7 +100,7 @@ class Answer:
     protocol: str | None = None
     """``"HTTP/1.1"`` and the like."""
     phases: tuple[tuple[str, float], ...] = ()
-    """Seconds spent, by name: ``dns``, ``connect`` (with TLS), ``first_byte``, ``body``; those that happened."""
+    """Seconds spent, by name: ``dns``, ``connect``, ``tls``, ``first_byte``, ``body``; those that happened."""
 
     @property
     def seconds(self) -> float:

@@ -7,9 +7,9 @@
 2. A seed (depth 0) was asked for by name: only --exclude refuses it. --include, which narrows what is
    *followed*, and the traps do not apply to it, as to a start URL of Scrapy or an argument of wget.
 3. --exclude wins over --include.
+4. An expression that takes too long for a URL refuses it, whatever it would have said.
 """
 
-import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
@@ -19,8 +19,8 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
-from crawler.core.errors import UsageError
 from crawler.core.model import Crawl, ScopeKind
+from crawler.core.patterns import TOO_SLOW, Pattern, compiled
 from crawler.core.traps import trap
 from crawler.core.urls import domain_id, domain_of, host_of
 
@@ -107,8 +107,8 @@ class Scope:
 
     kind: ScopeKind
     keys: "Container[int]"
-    include: tuple[re.Pattern[str], ...] = ()
-    exclude: tuple[re.Pattern[str], ...] = ()
+    include: tuple[Pattern, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
     max_depth: int | None = None
     """Links from a seed; None or 0: no limit."""
     _unit: "Callable[[str], str]" = field(init=False, repr=False)
@@ -132,8 +132,8 @@ class Scope:
         return cls(
             kind=crawl.scope,
             keys=keys,
-            include=tuple(_compiled("--include", text) for text in crawl.include),
-            exclude=tuple(_compiled("--exclude", text) for text in crawl.exclude),
+            include=tuple(compiled("--include", text) for text in crawl.include),
+            exclude=tuple(compiled("--exclude", text) for text in crawl.exclude),
             max_depth=crawl.max_depth,
         )
 
@@ -152,14 +152,29 @@ class Scope:
             return f"deeper than --max-depth {self.max_depth}"
         if depth and not self.covers(url):
             return f"outside the scope {self.kind}"
-        for pattern in self.exclude:
-            if pattern.search(url):
-                return f"excluded by --exclude {pattern.pattern}"
-        if not depth:
-            return None
-        if self.include and not any(pattern.search(url) for pattern in self.include):
-            return "matches no --include"
+        if (excluded := exclusion(self.exclude, url)) is not None or not depth:
+            return excluded
+        if self.include:
+            for pattern in self.include:
+                found = pattern.search(url)
+                if found == TOO_SLOW:
+                    return f"--include {pattern.text} takes too long for this URL"
+                if found:
+                    break
+            else:
+                return "matches no --include"
         return trap(url)
+
+
+def exclusion(exclude: "Iterable[Pattern]", url: str) -> str | None:
+    """Which --exclude names a URL, or takes too long to say, for a person; None: none does."""
+    for pattern in exclude:
+        found = pattern.search(url)
+        if found == TOO_SLOW:
+            return f"--exclude {pattern.text} takes too long for this URL"
+        if found:
+            return f"excluded by --exclude {pattern.text}"
+    return None
 
 
 def _keys(kind: ScopeKind, unit: str) -> "Iterator[int]":
@@ -187,14 +202,3 @@ def _key(unit: str) -> int:
 
 def _covered(kind: ScopeKind, keys: "Container[int]", unit: str) -> bool:
     return kind is ScopeKind.ANY or any(key in keys for key in _keys(kind, unit))
-
-
-def _compiled(option: str, text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        place = f" at character {error.pos + 1}" if error.pos is not None else ""
-        problem = f"{error.msg}{place}"
-    except (OverflowError, RecursionError) as error:
-        problem = str(error)
-    raise UsageError(f"{option} {text!r} is not a regular expression: {problem}")

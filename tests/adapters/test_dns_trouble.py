@@ -342,3 +342,50 @@ async def test_nobody_waits_long_for_better_than_stale(monkeypatch: pytest.Monke
 
     assert stale == Resolution(FOUND, 30)
     assert fresh.addresses == ("192.0.2.7",)
+
+
+async def test_answers_are_counted_by_server() -> None:
+    """Of each server it is counted what it told, a name that does not exist included, and what it did not; who was not asked has none."""
+    good: dict[str, list[str] | int] = {"site.test": ["192.0.2.1"], "no.test": NXDOMAIN}
+    async with (
+        NameServer(good) as knows,
+        NameServer({"site.test": SERVFAIL, "no.test": SERVFAIL}) as fails,
+        resolver(knows) as one,
+        resolver(fails) as other,
+    ):
+        await one.resolve("site.test")
+        await one.resolve("site.test")
+        await why_not(one, "no.test")
+        await why_not(other, "site.test")
+        answers = [*one.answers.values(), *other.answers.values()]
+
+    assert answers == [(2, 0), (0, 1)]
+
+
+async def test_a_lookup_that_is_given_up() -> None:
+    """When a resolver is closed in the middle of a lookup, its servers have not failed: they had no time."""
+    async with NameServer({"site.test": SILENCE}) as silent, resolver(silent, timeout=30) as made:
+        waiting = asyncio.create_task(made.resolve("site.test"))
+        await silent.question.wait()
+        await made.close()
+        await asyncio.wait([waiting])
+        answers = list(made.answers.values())
+
+    assert waiting.cancelled()
+    assert answers == [(0, 0)]
+
+
+async def test_silence_is_counted() -> None:
+    """A server that is silent has failed each time it was asked before one that knew, or when nobody did."""
+    async with (
+        NameServer({"site.test": SILENCE}) as silent,
+        NameServer({"site.test": SOMEWHERE}) as knows,
+        resolver(silent, knows) as both,
+        resolver(silent, timeout=0.3) as alone,
+    ):
+        await asyncio.gather(both.resolve("site.test"), why_not(alone, "site.test"))
+        of_both, of_one = list(both.answers.values()), list(alone.answers.values())
+
+    assert of_both[1] == (1, 0)
+    assert of_both[0][0] == 0
+    assert of_one[0][0] == 0 < of_one[0][1]

@@ -1,5 +1,6 @@
 """What pages said before, and what was read of sitemaps, goes with the crawl or the domain it is of: each on a real PostgreSQL."""
 
+import asyncio
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -19,6 +20,23 @@ A, B, MAP = "https://a.example/", "https://b.example/", "https://a.example/sitem
 def heart(database: Database) -> Frontiers:
     """A worker's hands."""
     return Frontiers(database)
+
+
+async def test_two_delete_a_crawl_one_after_the_other(heart: Frontiers, dsn: str) -> None:
+    """Whoever deletes a crawl that somebody is deleting waits for the end, and finds nothing left."""
+    (crawl_id,) = await versions_of(heart, "one")
+    async with await Database.open(dsn, size=2) as other:
+        async with other.connection() as connection:
+            await connection.execute("select pg_advisory_lock(20018, $1)", crawl_id)
+            deletions = [asyncio.create_task(Erasing(one).crawl(crawl_id)) for one in (heart.database, other)]
+            ended, _ = await asyncio.wait(deletions, timeout=0.3)
+            before = await sizes(heart.database)
+        found = await asyncio.gather(*deletions)
+
+    assert not ended
+    assert before["pages"] == 1
+    assert sorted(one.pages for one in found) == [0, 1]
+    assert set((await sizes(heart.database)).values()) == {0}
 
 
 async def versions_of(heart: Frontiers, *names: str, same: bool = False) -> list[int]:

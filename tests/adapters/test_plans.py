@@ -48,6 +48,12 @@ OTHERS: Final = (
     "erase_fetches", "domains_drop", "page_likeness", "domain_crawls", "crawl_seed_domains",
 )  # fmt: skip
 LOOKED_UP: Final = ("crawl_busy", "finish")
+LOOKING: Final = tuple(
+    name
+    for name in QUERIES
+    if name.startswith("look_") and name not in {"look_up", "look_up_all", "look_queued_sample"}
+)
+"""What the dashboard asks. The last one reads blocks that it draws by lot, and how many these are it is told."""
 HUGE: Final = r"(urls|pages|fetches|domains|origins|bodies)(_\w+)?"
 
 
@@ -145,6 +151,72 @@ async def test_questions_are_cheap(plain: Any, name: str, args: tuple[object, ..
     text = await actual(plain, name, *args)
 
     assert re.findall(r"Seq Scan on urls", text) == [], text
+
+
+@pytest.mark.parametrize("name", LOOKING)
+async def test_looking_plans(plain: Any, name: str) -> None:
+    """What a dashboard asks reads no big table whole, also not those that lie in partitions by time."""
+    await plain.fetch(QUERIES["look_around"], "2000")
+    text = await plan(plain, name)
+
+    assert re.findall(rf"Seq Scan on {HUGE}\b", text) == [], text
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("look_recent", ("15", None)),
+        ("look_uncounted", ("yesterday", "now", None)),
+        ("look_tops", ("yesterday", "now", "10", "{ok}")),
+        ("look_attempts_between", ("yesterday", "now", None, None, None, None, None, None, "50")),
+        ("look_domain_errors_lately", ("7919", "yesterday", "{ok}", "20")),
+        ("roll_up_minutes", ("yesterday", "now")),
+    ],
+)
+async def test_what_happened_lately_is_found_by_its_time(
+    plain: Any, name: str, args: tuple[str | None, ...]
+) -> None:
+    """Attempts of a time are read by the BRIN index, and summed up without being sorted."""
+    await plain.fetch(
+        QUERIES["scan_freely" if name == "roll_up_minutes" else "look_around"],
+        *([] if name == "roll_up_minutes" else ["2000"]),
+    )
+    await plain.execute("set local enable_seqscan = off")
+    await plain.execute(f"prepare lately as {QUERIES[name]}")
+    values = ", ".join("null" if argument is None else f"'{argument}'" for argument in args)
+    text = "\n".join(row[0] for row in await plain.fetch(f"explain execute lately({values})"))
+
+    assert "Bitmap Index Scan on fetches" in text, text
+    assert not re.search(r"GroupAggregate", text), text
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "most"),
+    [
+        ("look_walk", ("0", "0", "", "1000", None, "ok", "50"), 1100),
+        ("look_walk_domain", ("7919", "0", "", "500", None, "ok", "50", None, None), 700),
+        ("look_frontier", ("100",), 700),
+        ("look_few", ("2", "ok", "300", "0", "0", "", "50", "false"), 700),
+        ("look_lines", ("{7919,15838}", "100"), 400),
+        ("look_domain_crawls", ("7919", "100"), 700),
+        ("look_domain_errors", ("7919", "yesterday", "tomorrow", "100", "{ok}", "20"), 300),
+    ],
+)
+async def test_looking_is_bounded(plain: Any, name: str, args: tuple[str | None, ...], most: int) -> None:
+    """However many rows there are, no step of the plan touches more than were to be looked at."""
+    await plain.fetch(QUERIES["look_around"], "2000")
+    await plain.execute(f"prepare bounded as {QUERIES[name]}")
+    values = ", ".join("null" if argument is None else f"'{argument}'" for argument in args)
+    rows = await plain.fetch(f"explain (analyze, timing off, costs off) execute bounded({values})")
+    text = "\n".join(row[0] for row in rows)
+    touched = [
+        float(n) * int(loops)
+        for n, loops in re.findall(r"on (?:urls|pages|domains|fetches)\w* .*rows=([\d.]+) loops=(\d+)", text)
+    ]
+    removed = [int(n) for n in re.findall(r"Rows Removed by Filter: (\d+)", text)]
+
+    assert touched, text
+    assert max([*touched, *removed]) <= most, text
 
 
 async def test_a_young_table_grows(database: Database) -> None:

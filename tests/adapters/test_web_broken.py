@@ -285,3 +285,15 @@ async def test_a_location_of_something_else(status: str) -> None:
 
     assert answer.outcome is (Outcome.OK if status.startswith("20") else Outcome.HTTP_ERROR)
     assert answer.redirect_to is None
+
+
+@pytest.mark.parametrize("agent", ["a\r\nHost: b", "a\x7f", "a\0"])
+async def test_a_request_that_cannot_be_written(agent: str) -> None:
+    """A header that aiohttp refuses to send is the outcome of that request alone; the next one is made."""
+    async with Site(response(PAGE)) as site, browser() as web:
+        bad = await web.get(site.url("/"), accept_type=anything, user_agent=agent)
+        good = await web.get(site.url("/"), accept_type=anything)
+
+    assert bad.outcome is Outcome.PROTOCOL_ERROR
+    assert bad.detail.startswith("our own request could not be written: ")
+    assert good.outcome is Outcome.OK

@@ -212,7 +212,7 @@ def certified(authority: trustme.CA, *names: str, **options: Any) -> ssl.SSLCont
 
 
 async def test_tls(authority: trustme.CA, ca_file: Path) -> None:
-    """A certificate of a known authority is good, by name and by address, and connections are kept."""
+    """A certificate of a known authority is good, by name and by address, and connections are kept; the handshake is timed apart."""
     tls = certified(authority, "site.test", LOOPBACK)
     async with Site(response(), tls=tls) as site, browser(tls_ca_file=ca_file) as web:
         answers = [
@@ -222,6 +222,9 @@ async def test_tls(authority: trustme.CA, ca_file: Path) -> None:
 
     assert [answer.outcome for answer in answers] == [Outcome.OK] * 4
     assert site.connections == 3
+    assert [name for name, _ in answers[0].phases] == ["dns", "connect", "tls", "first_byte", "body"]
+    assert [name for name, _ in answers[1].phases] == ["first_byte", "body"]
+    assert all(seconds >= 0 for answer in answers for _, seconds in answer.phases)
 
 
 @pytest.mark.parametrize(

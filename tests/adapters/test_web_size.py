@@ -157,11 +157,13 @@ from backports import zstd
 from crawler.adapters.attempt import Limits
 from crawler.adapters.web import Web
 from crawler.core.addresses import AddressPolicy
+from crawler.memory import keep_large_apart
 from tests.adapters.servers import Site, response
 
-coding, window, at_once, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), 1 << 28
+keep_large_apart()  # as a worker does
+coding, window, at_once = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
-def bomb():
+def bomb(size):
     if coding == "br":
         packer = brotli.Compressor(quality=5, lgwin=window)
         return b"".join(packer.process(bytes(1 << 20)) for _ in range(size >> 20)) + packer.finish()
@@ -181,10 +183,10 @@ def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) * 1024
 
 async def main():
-    body = bomb()
-    reply = response(body, headers=["Content-Encoding: " + coding])
+    body, headers = bomb(1 << 28), ["Content-Encoding: " + coding]
+    reply, small = response(body, headers=headers), response(bomb(1 << 20), headers=headers)
     policy = AddressPolicy(allowed=(ip_network("127.0.0.0/8"),))
-    async with Site({"/": response(), "/bomb": reply}) as site:
+    async with Site({"/": small, "/bomb": reply}) as site:
         web = Web(resolver=None, policy=policy, limits=Limits(), user_agent="x", max_connections=99)
         await web.get(site.url(), accept_type=lambda kind: True)
         before = rss()

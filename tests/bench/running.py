@@ -61,11 +61,7 @@ class Running:
     @property
     def parsers(self) -> list[int]:
         """Its parser processes."""
-        found = []
-        for task in (PROC / str(self.process.pid) / "task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += [int(word) for word in task.read_text().split()]
-        return [pid for pid in found if b"parser_process" in _words(pid)]
+        return [pid for pid in children(self.process.pid) if b"parser_process" in _words(pid)]
 
     def used(self) -> "Used":
         """What it has used so far. Its PostgreSQL is its child, and told apart."""
@@ -125,6 +121,15 @@ def running(
             _end(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def children(pid: int) -> set[int]:
+    """The processes that this one has started, and that live."""
+    found: set[int] = set()
+    for task in (PROC / str(pid) / "task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found.update(int(word) for word in task.read_text().split())
+    return found
 
 
 def waited(pid: int | str = "self") -> float:

@@ -52,6 +52,50 @@ SECRETS = (
     "x-session-id",
     "X-Amz-Security-Token",
     "X-Key",
+    "X-Access",
+    "X-Access-Code",
+    "X-Pass",
+    "X-Passphrase",
+    "X-Pwd",
+    "X-JWT",
+    "X-JWT-Assertion",
+    "X-Bearer",
+    "MyBearerThing",
+    "X-Sig",
+    "Sig",
+    "X-Hub-Signature-256",
+    "X-CSRF",
+    "X-XSRF-Id",
+    "DPoP",
+    "X-Login",
+    "X-UserLogin",
+    "X-Vault-Namespace",
+    "CF-Access-Client-Id",
+    "CF-Access-Client-Secret",
+)
+HARMLESS = (
+    "Accept",
+    "Accept-Language",
+    "Accept-Charset",
+    "Access-Control-Request-Method",
+    "X-Requested-With",
+    "X-Forwarded-For",
+    "X-Robots-Tag",
+    "X-Compass",
+    "X-Signal",
+    "X-Design",
+    "Referer",
+    "From",
+    "Origin",
+    "DNT",
+    "Cache-Control",
+    "Pragma",
+    "Via",
+    "Upgrade-Insecure-Requests",
+    "Sec-Fetch-Mode",
+    "Content-Type",
+    "Content-Security-Policy",
+    "ETag",
 )
 
 
@@ -63,6 +107,15 @@ def test_secrets(name: str) -> None:
     assert sent_to("mine.example", headers, ["mine.example"]) == headers
     assert sent_to("other.example", headers, ["mine.example"]) == (("Accept-Language", "en"),)
     assert masked(headers) == ((name, MASK), ("Accept-Language", "en"))
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_harmless(name: str) -> None:
+    """What everybody may know is sent to everybody, and shown."""
+    headers = ((name, "en"),)
+
+    assert sent_to("other.example", headers, ["mine.example"]) == headers
+    assert masked(headers) == headers
 
 
 @given(st.text())

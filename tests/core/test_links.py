@@ -1,6 +1,5 @@
 """Bytes in, links and page facts out."""
 
-import time
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +11,7 @@ from crawler.core import content, directives, html5, links, trees
 from crawler.core.links import parse_page
 from crawler.core.model import Page
 from crawler.core.urls import canonical
+from tests.effort import Effort
 
 URL: Final = "http://site.test/dir/page.html"
 AT: Final = "http://site.test/dir/"
@@ -387,7 +387,7 @@ def test_reference_sees_what_a_reader_sees() -> None:
         b"<table>" + b"<b>x</b>" * 100_000,
         b"<table><a href=x>" * 60_000,
         b"<table>" + b"a<tr>" * 200_000,
-        b"<span>" * 250 + b"</h1>" * 140_000,
+        b"<span>" * 250 + b"</h1>" * 100_000,
         b"</x>" * 200_000,
     ],
 )
@@ -414,11 +414,11 @@ def test_reference_stands_in() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_pages_take_linear_time(name: str) -> None:
     """A page made to be slow takes less than two seconds."""
-    started = time.process_time()
-    parse_page(HOSTILE[name], URL, "text/html")
+    with Effort() as effort:
+        parse_page(HOSTILE[name], URL, "text/html")
     expected = 2.0
 
-    assert time.process_time() - started < expected
+    assert effort.spent < expected
 
 
 HEADERS: Final = st.lists(

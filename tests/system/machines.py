@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from crawler.demo.server import Web
 from crawler.ports import Queue
 from crawler.queues import opened_queue
 from crawler.settings import load
+from tests.forking import crawled
 from tests.making import rows
 
 ROOT: Final = Path(__file__).parents[2]
@@ -130,6 +132,14 @@ class Machine:
         """Send it a signal, should it live."""
         self.process.send_signal(number)
 
+    def heeds(self, number: int) -> bool:
+        """Whether that signal would be heard: a program that has only just begun would die of it."""
+        if self.process.poll() is not None:
+            return True
+        status = (Path("/proc") / str(self.pid) / "status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
     async def stands_still(self) -> None:
         """Return when it was stopped by a signal."""
 
@@ -199,12 +209,10 @@ class Machines:
 
     async def command(self, *arguments: str, status: int = 0) -> str:
         """Run another command to its end: what it printed."""
-        done = await asyncio.to_thread(
-            subprocess.run, [sys.executable, "-m", "crawler", *arguments], env=self.environment(), cwd=ROOT,
-            capture_output=True, text=True, timeout=PATIENCE, check=False,
-        )  # fmt: skip
-        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        done = await crawled(*arguments, env=self.environment())
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{out}\n{err}"
+        return out
 
     async def here(self, *machines: Machine) -> None:
         """Return when they have signed in."""
@@ -212,6 +220,7 @@ class Machines:
         sql = "select count(*) from workers where pid = any($1::int[])"
 
         async def signed_in() -> bool:
+            assert not [machine.said for machine in machines if machine.process.poll() is not None]
             return bool(await self.database.ask(sql, pids) == len(pids))
 
         await until(signed_in, f"{[machine.name for machine in machines]} signed in")
@@ -258,6 +267,7 @@ class Machines:
         """SIGTERM to these, or to all: they end well, and say nothing of a fault of ours."""
         leaving = some or (*self.alive,)
         for machine in leaving:
+            await until(partial(machine.heeds, signal.SIGTERM), f"{machine.name} has begun")
             machine.signal(signal.SIGTERM)
         for machine in leaving:
             status = await machine.ended()
@@ -294,13 +304,13 @@ class Machines:
 
         await until(stored, f"{what}: {number} pages")
 
-    async def until_done(self, name: str, what: str) -> None:
+    async def until_done(self, name: str, what: str, patience: float = PATIENCE) -> None:
         """Return when every URL has a final outcome."""
 
         async def done() -> bool:
             return await self.open(name) == 0
 
-        await until(done, f"{what}: every URL has an outcome")
+        await until(done, f"{what}: every URL has an outcome", patience)
 
     def queue(self) -> AbstractAsyncContextManager[Queue]:
         """The queue that carries the turns."""

@@ -1,4 +1,4 @@
-"""The real program, run in a process of its own."""
+"""The real program: run to its end, or started in a process of its own."""
 
 import json
 import os
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.forking import crawl
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +38,19 @@ class Program:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         """Run it to its end: what it printed."""
-        process = self.start(*arguments)
-        try:
-            out, err = process.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            kill(process)
-            raise
-        assert process.returncode == status, f"{arguments}: {process.returncode}\n{out}\n{err}"
+        done = self._done(*arguments)
+        out, err = done.stdout.decode(), done.stderr.decode()
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{out}\n{err}"
         return out
 
     def raw(self, *arguments: str) -> bytes:
         """Run it to its end: the bytes that it printed."""
-        words = [sys.executable, "-m", "crawler", *arguments, "--data", str(self.data)]
-        done = subprocess.run(words, env=self.environment(), capture_output=True, timeout=120, check=False)
+        done = self._done(*arguments)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
+
+    def _done(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+        return crawl(*arguments, "--data", str(self.data), env=self.environment())
 
     def crawl(self, *arguments: str, status: int = 0) -> dict[str, Any]:
         """Run `crawl run`: its summary. Without --sitemaps only what the test's web links to is asked for."""

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
+from tests import forking
+
 ROOT: Final = Path(__file__).parents[2]
 PLAIN: Final = {key: value for key, value in os.environ.items() if not key.startswith("CRAWL_")}
 KEYS: Final = [
@@ -83,10 +85,7 @@ class Crawler:
 
     def bytes(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         """Run it, and take what it writes as it is."""
-        return subprocess.run(
-            [sys.executable, "-m", "crawler", command, *arguments, "--data", str(self.data)],
-            cwd=ROOT, env=self.environ, capture_output=True, check=False, timeout=120,
-        )  # fmt: skip
+        return forking.crawl(command, *arguments, "--data", str(self.data), env=self.environ)
 
     def __call__(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run it, and read what it writes."""
@@ -419,7 +418,10 @@ def test_check_says_what_is_wrong(crawl: Crawler) -> None:
 
     assert (bad.returncode, away.returncode) == (1, 1)
     assert bad.stdout.startswith("wrong  settings  delay from environment CRAWL_DELAY: ")
-    assert "wrong    database     the database cannot be reached" in away.stdout
+    assert (
+        "wrong    database     the database at 127.0.0.1:1 cannot be reached: Connection refused"
+        in away.stdout
+    )
     assert "hidden" not in away.stdout + away.stderr
 
 

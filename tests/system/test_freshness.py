@@ -18,6 +18,7 @@ from crawler.core.model import ScopeKind
 from crawler.crawling import crawl
 from crawler.opening import opened
 from crawler.settings import load
+from tests.forking import crawled
 from tests.making import rows, until
 from tests.system.changing import DAY, Changing, ChangingWeb, changing
 
@@ -36,18 +37,20 @@ class Crawler:
 
     async def start(self, *words: str) -> asyncio.subprocess.Process:
         """Start a command, and do not wait."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("CRAWL_")}
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "crawler", *words, "--database", self.dsn,
-            env=own | {f"CRAWL_{name}": value for name, value in SETTINGS.items()},
+            sys.executable, "-m", "crawler", *words, "--database", self.dsn, env=self._environment(),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
+    def _environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CRAWL_")}
+        return own | {f"CRAWL_{name}": value for name, value in SETTINGS.items()}
+
     async def command(self, *words: str, status: int = 0) -> str:
         """Run a command to its end: what it printed, on either channel if it failed as expected."""
-        process = await self.start(*words)
-        out, err = await asyncio.wait_for(process.communicate(), 90)
-        assert process.returncode == status, f"{words}: {process.returncode}\n{out.decode()}\n{err.decode()}"
+        done = await crawled(*words, "--database", self.dsn, env=self._environment())
+        out, err = done.stdout, done.stderr
+        assert done.returncode == status, f"{words}: {done.returncode}\n{out.decode()}\n{err.decode()}"
         return (out if not status else out + err).decode()
 
     async def run(self, *options: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pytest
 from crawler.adapters.postgres import Database
 from crawler.demo.language import Reply, page, status, text
 from crawler.demo.server import Web, serving
+from tests.forking import crawled
 from tests.making import row, rows
 
 HOST: Final = "shop.test"
@@ -81,18 +82,21 @@ class Place:
 
     async def start(self, *words: str, stdout: int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
         """Start a command, and do not wait."""
-        own = {name: value for name, value in os.environ.items() if not name.startswith("CRAWL_")}
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "crawler", *words, "--database", self.database.dsn,
-            env=own | {f"CRAWL_{name}": value for name, value in {**SETTINGS, "HOSTS_FILE": str(self.hosts)}.items()},
+            sys.executable, "-m", "crawler", *words, "--database", self.database.dsn, env=self._environment(),
             stdout=stdout, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
 
+    def _environment(self) -> dict[str, str]:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CRAWL_")}
+        ours = {**SETTINGS, "HOSTS_FILE": str(self.hosts)}
+        return own | {f"CRAWL_{name}": value for name, value in ours.items()}
+
     async def say(self, *words: str, code: int = 0) -> str:
         """Run a command to its end: what it printed, on either channel if it failed as expected."""
-        process = await self.start(*words)
-        out, err = await asyncio.wait_for(process.communicate(), 90)
-        assert process.returncode == code, f"{words}: {process.returncode}\n{out.decode()}\n{err.decode()}"
+        done = await crawled(*words, "--database", self.database.dsn, env=self._environment())
+        out, err = done.stdout, done.stderr
+        assert done.returncode == code, f"{words}: {done.returncode}\n{out.decode()}\n{err.decode()}"
         return (out if not code else out + err).decode()
 
     async def look(self, *words: str) -> Any:

@@ -70,7 +70,9 @@ async def test_lost_again_and_again(
     assert stored == pages
 
 
-@pytest.mark.parametrize("rule", ["off", "adaptive"])
+@pytest.mark.parametrize(
+    ("carrier", "rule"), [("postgres", "off"), ("rabbit", "adaptive")], indirect=["carrier"]
+)
 async def test_budget_of_four_workers(
     dsn: str, tmp_path: Path, carrier: tuple[str, str] | None, rule: str
 ) -> None:
@@ -103,11 +105,11 @@ async def test_budget_of_four_workers(
     assert max(seen) == seen[-1] == most
 
 
-async def test_terminated(dsn: str, tmp_path: Path, carrier: tuple[str, str] | None) -> None:
+async def test_terminated(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
     """SIGTERM: what is open ends and is written down, all the rest is free at once for somebody else."""
     sites = flat_web(20, 8, seconds=0.2)
     with serving(sites) as web:
-        async with machines(web, dsn, tmp_path, carrier) as hall:
+        async with machines(web, dsn, tmp_path, amqp) as hall:
             first = hall.start()
             await hall.seed("all", urls(hall, sites))
             await until(lambda: len(web.log) >= 60, "60 requests")
@@ -188,7 +190,7 @@ async def test_stopped_at_work(dsn: str, tmp_path: Path, command: str) -> None:
 
 async def test_blocked_at_work(dsn: str, tmp_path: Path) -> None:
     """`crawl domain --block` reaches the turn at work: at most one more request to that domain, while the others are visited."""
-    sites = flat_web(10, 40)
+    sites = flat_web(10, 120)
     with serving(sites) as web:
         async with machines(web, dsn, tmp_path, None, **LONG_TURNS) as hall:
             hall.start()
@@ -196,31 +198,34 @@ async def test_blocked_at_work(dsn: str, tmp_path: Path) -> None:
             await hall.seed("all", urls(hall, sites))
             await until(lambda: web.asked("site3.test")[2:], "three requests")
             await hall.command("domain", "site3.test", "--block")
-            told = time.monotonic()
+            told, seen = time.monotonic(), len(web.asked("site4.test"))
             await at_rest(hall, "site3.test")
-            await until(lambda: len(web.asked("site4.test")) >= 15, "the others are visited")
+            await until(lambda: len(web.asked("site4.test")) >= seen + 2, "the others are visited")
             await hall.dismiss()
             log = list(web.log)
 
     late = Counter(one.host for one in log if one.began > told)
     assert late["site3.test"] <= 1
-    assert late["site4.test"] > 1
+    assert late["site4.test"] >= 1
 
 
 async def test_two_crawls(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
     """A small crawl that begins while a big one is at work is done long before it."""
     big, small = wide_web(300, 20, "big"), wide_web(5, 6, "small")
     with serving({**big, **small}) as web:
-        async with machines(web, dsn, tmp_path, amqp, DOMAINS_AT_ONCE="10") as hall:
+        # So slow that it has work left however long the other takes to begin.
+        async with machines(web, dsn, tmp_path, amqp, DOMAINS_AT_ONCE="10", DELAY="0.2s") as hall:
             await hall.here(hall.start(), hall.start())
             await hall.seed("big", [web.url(host) for host in big])
             await hall.until_pages("big", 100, "the big one is at work")
             await hall.seed("small", [web.url("small0.test")])
+            before = await hall.pages("big")
             await hall.until_done("small", "the small one")
             pages = await hall.pages("big")
             await hall.dismiss()
 
-    assert 100 <= pages < 2000
+    assert before < len(big) * 20 / 2
+    assert pages - before < len(big) * 20 / 3
 
 
 async def test_a_huge_domain(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
@@ -259,12 +264,12 @@ async def test_crowded_address(dsn: str, tmp_path: Path, amqp: tuple[str, str]) 
     assert max(at_once) == 3
 
 
-async def test_messages_of_strangers(dsn: str, tmp_path: Path, carrier: tuple[str, str] | None) -> None:
+async def test_messages_of_strangers(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
     """A message of another version and one that is garbage lie with the dead letters, and the worker goes on."""
     sites = flat_web(2, 2)
     newer = msgspec.msgpack.encode([turns.VERSION + 1, "whatever", ["comes", "then"]])
     with serving(sites) as web:
-        async with machines(web, dsn, tmp_path, carrier) as hall:
+        async with machines(web, dsn, tmp_path, amqp) as hall:
             hall.start()
             async with hall.queue() as queue:
                 sent = await queue.publish([newer, b"garbage"])
@@ -284,7 +289,12 @@ async def test_messages_of_strangers(dsn: str, tmp_path: Path, carrier: tuple[st
 @pytest.mark.parametrize(
     ("setting", "url", "status", "words"),
     [
-        ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", 1, "the database cannot be reached"),
+        (
+            "DATABASE_URL",
+            "postgresql://nobody@127.0.0.1:1/none",
+            1,
+            "the database at 127.0.0.1:1 cannot be reached",
+        ),
         ("DATABASE_URL", "mysql://nobody@127.0.0.1/none", 2, "database_url"),
         ("AMQP_URL", "amqp://guest:guest@127.0.0.1:1/", 1, "127.0.0.1:1"),
         ("AMQP_URL", "http://127.0.0.1/", 2, "amqp_url"),
@@ -293,11 +303,22 @@ async def test_messages_of_strangers(dsn: str, tmp_path: Path, carrier: tuple[st
 )
 async def test_a_worker_that_cannot_begin(dsn: str, setting: str, url: str, status: int, words: str) -> None:
     """A worker that is given a wrong address says so in one line, and ends."""
-    said = await Terminal(dsn, {"CONTACT": "mailto:nobody@machines.test"})("worker", **{setting: url})
+    given = {"CONTACT": "mailto:nobody@machines.test", "START_PATIENCE": "0"}
+    said = await Terminal(dsn, given)("worker", **{setting: url})
 
     assert (said.status, said.out) == (status, "")
     assert words in said.err
     assert len(said.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["worker", "scheduler"])
+async def test_a_queue_without_its_database(command: str) -> None:
+    """Whoever would take others' turns for a database of its own, which nobody named, is stopped in a line."""
+    given = {"CONTACT": "mailto:nobody@machines.test", "AMQP_URL": "amqp://guest:guest@127.0.0.1:1/"}
+    said = await Terminal("", given)(command)
+
+    assert (said.status, said.out) == (2, "")
+    assert "the turns in RabbitMQ are those of one database: name it" in said.err
 
 
 async def test_a_worker_with_a_wrong_password(dsn: str, amqp: tuple[str, str]) -> None:

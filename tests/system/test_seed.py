@@ -22,6 +22,7 @@ from crawler.demo.language import page
 from crawler.demo.server import serving
 from crawler.queues import opened_queue
 from crawler.settings import Settings
+from tests import forking
 from tests.broker import free_port
 from tests.making import Frontiers, blocked, rows, slow, until
 from tests.system.program import Program, kill
@@ -59,10 +60,9 @@ class Seed:
 
     def __call__(self, *arguments: str, lines: bytes = b"", status: int = 0) -> tuple[str, str]:
         """Run it to its end: what it printed, and what it said on stderr."""
-        with self.started(*arguments) as process:
-            out, err = process.communicate(lines, timeout=60)
-        assert process.returncode == status, (out, err)
-        return out.decode(), err.decode()
+        done = forking.crawl(*arguments, env=Program(Path(), self._settings).environment(), stdin=lines)
+        assert done.returncode == status, (done.stdout, done.stderr)
+        return done.stdout.decode(), done.stderr.decode()
 
     def json(self, *arguments: str, lines: bytes = b"", status: int = 0) -> Any:
         """What it says to a program."""

@@ -1,9 +1,7 @@
 """Which domains were last visited too long ago, by the real program on rows that are of any age."""
 
-import asyncio
 import json
 import os
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +11,7 @@ from crawler.adapters.domains import Domains
 from crawler.adapters.postgres import Database
 from crawler.core.model import CrawlState
 from crawler.staleness import MOST_DUE, Share, why_stale
+from tests.forking import crawled
 from tests.making import Frontiers
 
 NOW: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -23,12 +22,9 @@ AGES: Final = {"fresh": 1, "week": 8, "month": 30, "year": 365, "never": None, "
 async def say(database: Database, *words: str, status: int = 0) -> str:
     """Run `crawl status` on the database: what it printed, and on stderr if it failed as expected."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("CRAWL_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "crawler", "status", *words, "--database", database.dsn, env=own,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == status, err.decode()
+    done = await crawled("status", *words, "--database", database.dsn, env=own)
+    out, err = done.stdout, done.stderr
+    assert done.returncode == status, err.decode()
     return (out if not status else out + err).decode()
 
 
@@ -67,7 +63,7 @@ async def test_the_oldest_first(database: Database) -> None:
     assert list(week) == ["year.example", "never.example", "month.example", "week.example"]
     assert list(quarter) == ["year.example", "never.example"]
     assert none == {}
-    assert "was visited in the last 500 d" in nothing
+    assert "has waited for 500 d to be visited" in nothing
     assert [line.split()[0] for line in told.splitlines()[2:]] == list(week)
     assert "4 domains not visited for 7 d" in told
     assert week["never.example"]["visited_at"] is None

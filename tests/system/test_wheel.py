@@ -62,7 +62,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of programs of an empty venv with nothing in it but the wheel and what it requires."""
     folder = tmp_path_factory.mktemp("venv")
     venv.create(folder, with_pip=True)
-    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", wheel, cwd=folder)
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-compile", wheel, cwd=folder)
     return folder / "bin"
 
 
@@ -73,7 +73,7 @@ def test_the_wheel_holds_every_source(wheel: Path) -> None:
         f"{there}/{path.relative_to(ROOT / here).as_posix()}"
         for here, there in tops.items()
         for path in (ROOT / here).rglob("*")
-        if path.suffix in {".py", ".sql", ".typed"}
+        if path.suffix in {".py", ".sql", ".typed"} or path.parent.name in {"static", "templates"}
     }
     found = {
         name
@@ -101,6 +101,20 @@ def test_the_installed_program_runs_anywhere(installed: Path, tmp_path: Path) ->
     assert run(installed / "crawl", "--version", cwd=tmp_path).startswith("faircrawl ")
     assert len(migrations) == len(list((ROOT / "migrations").glob("*.sql")))
     assert str(ROOT) not in "".join(migrations)
+
+
+def test_the_dashboard_is_an_extra(installed: Path, tmp_path: Path) -> None:
+    """What the wheel requires by itself has no dashboard in it: the command says how to have one."""
+    done = subprocess.run(
+        [installed / "crawl", "dashboard", "--data", str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr == "crawl: the dashboard is not installed here: pip install 'faircrawl[dashboard]'\n"
 
 
 def test_the_wheel_crawls(installed: Path, tmp_path: Path) -> None:

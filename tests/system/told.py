@@ -1,14 +1,11 @@
 """The real program on a database server that is named, as on many machines: run to its end, and what it said."""
 
-import asyncio
 import json
 import os
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-ROOT: Final = Path(__file__).parents[2]
+from tests.forking import crawled
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +33,6 @@ class Terminal:
         """Run it to its end; *settings* as CRAWL_ in the environment."""
         own = {name: value for name, value in os.environ.items() if not name.startswith("CRAWL_")}
         given = {"DATABASE_URL": self.dsn, **self.settings, **settings}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "crawler",
-            *arguments,
-            cwd=ROOT,
-            env=own | {f"CRAWL_{name}": value for name, value in given.items()},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(60):
-                out, err = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            await process.communicate()
-            raise
-        return Said(process.returncode or 0, out.decode(), err.decode())
+        env = own | {f"CRAWL_{name}": value for name, value in given.items()}
+        done = await crawled(*arguments, env=env)
+        return Said(done.returncode, done.stdout.decode(), done.stderr.decode())

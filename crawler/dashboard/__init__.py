@@ -1,0 +1,1 @@
+"""The web page and the API: what a crawl is doing, for people and for programs."""

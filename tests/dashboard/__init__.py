@@ -1,0 +1,1 @@
+"""The dashboard: its API, its pages, and what they tell."""

@@ -1,0 +1,1 @@
+"""What stands under deploy/, tried with the programs that will read it."""

@@ -1,0 +1,1 @@
+"""The image and the Compose file, run for real: `make test-deploy`."""
