@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from tests.system.program import Program, kill
 pytestmark = pytest.mark.xdist_group("demo")  # they share what is costly to make
 
 PORT = 8000
+FAR = re.compile(r" +\d+\.\d s ")
+"""A line that says how far the crawl is."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def test_interrupted(demo: Demo) -> None:
     began = time.monotonic()
     process = demo.start()
     assert process.stdout is not None
-    while " asked" not in process.stdout.readline():
+    while not FAR.match(process.stdout.readline()):
         assert process.poll() is None
     os.kill(process.pid, signal.SIGINT)
     done = _ended(demo, process, began)
