@@ -9,20 +9,14 @@ from crawler.phrases import seen
 
 async def pause(crawls: Crawls, crawl: Crawl) -> bool:
     """Hand out none of its URLs until it is resumed; False: it was paused already. Raises StateError: there is nothing to pause."""
-    changed = await crawls.pause(crawl.crawl_id)
-    state = await _state(crawls, crawl)
-    if state is not CrawlState.PAUSED:
-        raise StateError(f"the crawl {seen(crawl.name)} is {state or 'deleted'}: there is nothing to pause")
-    return changed
+    return await _bring(crawls, crawl, CrawlState.PAUSED, "pause", changed=await crawls.pause(crawl.crawl_id))
 
 
 async def cancel(crawls: Crawls, crawl: Crawl) -> bool:
     """End it; False: it was cancelled already. Raises StateError: there is nothing to cancel."""
-    changed = await crawls.cancel(crawl.crawl_id)
-    state = await _state(crawls, crawl)
-    if state is not CrawlState.CANCELLED:
-        raise StateError(f"the crawl {seen(crawl.name)} is {state or 'deleted'}: there is nothing to cancel")
-    return changed
+    return await _bring(
+        crawls, crawl, CrawlState.CANCELLED, "cancel", changed=await crawls.cancel(crawl.crawl_id)
+    )
 
 
 async def resume(crawls: Crawls, crawl: Crawl) -> bool:
@@ -57,6 +51,14 @@ async def refuse_stopped(place: Opened, name: str) -> None:
         f"the crawl {named} was cancelled: `crawl resume {named}{option}` takes that back, "
         f"`crawl delete {named}{option}` makes room for a new one"
     )
+
+
+async def _bring(crawls: Crawls, crawl: Crawl, wanted: CrawlState, verb: str, *, changed: bool) -> bool:
+    """Whether that *changed* it; if it is not as *wanted* now, it could not be."""
+    state = await _state(crawls, crawl)
+    if state is not wanted:
+        raise StateError(f"the crawl {seen(crawl.name)} is {state or 'deleted'}: there is nothing to {verb}")
+    return changed
 
 
 async def _state(crawls: Crawls, crawl: Crawl) -> CrawlState | None:

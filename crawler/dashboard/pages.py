@@ -40,6 +40,18 @@ TITLES: Final[Mapping[int, str]] = {
 }
 WAYS: Final[Mapping[int, tuple[str, str]]] = {HTTPStatus.UNAUTHORIZED: ("Log in", "/login")}
 """Where to go on, by status. An empty address is that of the page itself."""
+ROUTES: Final[Mapping[str, str]] = {
+    "/": "overview",
+    "/crawls": "crawls",
+    "/crawls/{name}": "crawl",
+    "/domains": "domains",
+    "/domains/{name}": "domain",
+    "/url": "url",
+    "/workers": "workers",
+    "/schedule": "schedule",
+    "/errors": "errors",
+}
+"""The pages that are nothing but a view: their addresses."""
 SERVER: Final = 500
 LONGEST: Final = 8192
 """Characters of what is asked for: a URL may be written in escapes."""
@@ -58,40 +70,15 @@ async def shown(request: Request, which: str, **found: str) -> Response:
     return html(view.template, context, active=view.active, live=live)
 
 
-@router.get("/")
-async def overview(request: Request) -> Response:
-    """Is all well?"""
-    return await shown(request, "overview")
+def _route(path: str, which: str) -> None:
+    async def page(request: Request) -> Response:
+        return await shown(request, which, **request.path_params)
+
+    router.add_route(path, page)
 
 
-@router.get("/crawls")
-async def crawls(request: Request) -> Response:
-    """All crawls."""
-    return await shown(request, "crawls")
-
-
-@router.get("/crawls/{name}")
-async def crawl(request: Request, name: str) -> Response:
-    """One crawl."""
-    return await shown(request, "crawl", name=name)
-
-
-@router.get("/domains")
-async def domains(request: Request) -> Response:
-    """The domains to look at."""
-    return await shown(request, "domains")
-
-
-@router.get("/domains/{name}")
-async def domain(request: Request, name: str) -> Response:
-    """One domain."""
-    return await shown(request, "domain", name=name)
-
-
-@router.get("/url")
-async def url(request: Request) -> Response:
-    """One URL."""
-    return await shown(request, "url")
+for _path, _which in ROUTES.items():
+    _route(_path, _which)
 
 
 @router.get("/search")
@@ -104,24 +91,6 @@ async def search(request: Request) -> Response:
         address = wanted if "://" in wanted else f"https://{wanted}"
         return RedirectResponse(rendering.link("/url", url=address), HTTPStatus.SEE_OTHER)
     return RedirectResponse(rendering.place("domains", wanted), HTTPStatus.SEE_OTHER)
-
-
-@router.get("/workers")
-async def workers(request: Request) -> Response:
-    """Who works."""
-    return await shown(request, "workers")
-
-
-@router.get("/schedule")
-async def schedule(request: Request) -> Response:
-    """What happens when."""
-    return await shown(request, "schedule")
-
-
-@router.get("/errors")
-async def errors(request: Request) -> Response:
-    """What went wrong."""
-    return await shown(request, "errors")
 
 
 @router.api_route("/bot", methods=["GET", "HEAD"])
