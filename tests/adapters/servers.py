@@ -42,7 +42,9 @@ class Visitor:
         return self.request.split(b" ", 2)[1].decode("latin-1")
 
     async def say(self, data: bytes) -> None:
-        """Send."""
+        """Send. Raises ConnectionError: the client has gone."""
+        if self.writer.is_closing():  # uvloop would raise RuntimeError
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
@@ -92,6 +94,14 @@ class Site:
         for writer in self._writers:  # those, too, whose task was cancelled before its first step
             writer.transport.abort()
         await asyncio.sleep(0)  # the transports say good-bye in the next round
+
+    async def deserted(self, visitors: int = 0) -> None:
+        """Wait until so many connections were made, of which some may not even have been welcomed yet, and all have ended."""
+        for _ in range(visitors):
+            await self.left.get()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await asyncio.sleep(0)
 
     def url(self, path: str = "/", host: str | None = None) -> str:
         """Where to find a page of this site."""

@@ -314,8 +314,7 @@ async def test_many_endings_leave_nothing_open() -> None:
             answers = await asyncio.gather(
                 *(web.get(site.url(f"/{n % 6}"), accept_type=anything) for n in range(102))
             )
-        for _ in range(site.connections):
-            await site.left.get()
+        await site.deserted()
         after = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - as above
 
     outcomes = [answer.outcome for answer in answers]
@@ -347,9 +346,7 @@ async def test_hundreds_of_tormentors_leave_nothing_behind() -> None:
                     for _ in range(300 // len(paths))
                 )
             )
-        for _ in range(site.connections):
-            await site.left.get()
-        await asyncio.sleep(0)
+        await site.deserted(len(answers))
         after = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())  # noqa: PTH208 - as above
     gc.collect()
     alive = [one for one in gc.get_objects() if isinstance(one, Wire | Watch)]
