@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from crawler.adapters.zstd import pack
 from crawler.announcing import Announcer, feeds_of, next_place, told
 from crawler.core.model import (
     UNKNOWN,
@@ -76,7 +77,10 @@ class Ledger:
         redirect_url = None
         outcome, detail, changed = compared(seen, past)
         links: tuple[FoundLink, ...] = ()
+        targets: tuple[int, bytes] | None = None
         if seen.page is not None:
+            if known.crawl.keep_links and outcome is Outcome.OK:
+                targets = len(seen.page.links), pack("".join(f"{url}\n" for url in seen.page.links).encode())
             sitemaps += feeds_of(known, item, (self._turn.domain_id, item.url_hash), seen.page.feeds)
             links = await self._follow(item, known, seen.page.links)
         elif answer.outcome is Outcome.REDIRECT:
@@ -98,6 +102,7 @@ class Ledger:
             past=past,
             changed=changed,
             rule=known.rule.text,
+            targets=targets,
         )
         told(known, sitemaps)
 
@@ -179,6 +184,7 @@ class Ledger:
         changed: bool | None = None,
         sitemap: SitemapRead | None = None,
         rule: str | None = None,
+        targets: tuple[int, bytes] | None = None,
     ) -> None:
         same = settlement.outcome is Outcome.NOT_MODIFIED
         home = self._turn.domain_id
@@ -207,6 +213,7 @@ class Ledger:
                 sitemap=sitemap,
                 rule=rule,
                 size=size,
+                targets=targets,
             )
         )
 

@@ -45,9 +45,21 @@ OWNED: Final = items(_owned, "a list of domains", "example.com,example.org")
 
 
 RULE: Final = Kind("a refresh rule", "7d", lambda value: parse_rule(str(value)).text)
-NOTHING: Final[Mapping[str, Any]] = {"refresh": OFF, "sitemaps": False, "keep_versions": 0}
+NOTHING: Final[Mapping[str, Any]] = {
+    "refresh": OFF,
+    "sitemaps": False,
+    "keep_versions": 0,
+    "keep_links": False,
+    "search": False,
+}
 """What `none` says of a field that cannot be None."""
-USUAL: Final[Mapping[str, tuple[Any, ...]]] = {"refresh": (OFF,), "sitemaps": (True,), "keep_versions": (0,)}
+USUAL: Final[Mapping[str, tuple[Any, ...]]] = {
+    "refresh": (OFF,),
+    "sitemaps": (True,),
+    "keep_versions": (0,),
+    "keep_links": (False,),
+    "search": (False,),
+}
 """What need not be shown of it."""
 
 
@@ -74,6 +86,8 @@ KEYS: Final[Mapping[str, Key]] = {
     "refresh": Key("refresh", RULE),
     "sitemaps": Key("sitemaps", FLAG),
     "keep-versions": Key("keep_versions", whole(0, MOST_VERSIONS, 3)),
+    "keep-links": Key("keep_links", FLAG),
+    "search": Key("search", FLAG),
 }
 """All but `header`, which may be repeated."""
 HEADER: Final = "header"

@@ -96,6 +96,8 @@ def wish_of(
             refresh=None if given["refresh"] is None else parse_rule(given["refresh"]).text,
             sitemaps=given["sitemaps"],
             keep_versions=_checked(given, "keep_versions"),
+            keep_links=given["keep_links"],
+            search=given["search"],
         ),
     )
 

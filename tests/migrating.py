@@ -1,6 +1,6 @@
 """What a migration may do while older programs go on: it only adds. Read with PostgreSQL's own parser."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from pglast import parse_sql
@@ -10,6 +10,15 @@ from crawler.adapters.migrations import Migration
 from crawler.adapters.postgres import Database
 from tests.making import rows
 
+BACK: Final = """
+drop table links, page_words;
+alter table fetches drop column tx;
+alter table domain_pages drop column searched_at;
+alter table pages drop column fields, drop column simhash;
+alter table crawls drop column keep_links, drop column search;
+delete from migrations where number = 8
+"""
+"""What makes a database that is up to date lack its newest migration, number 8."""
 FIRST_BOUND: Final = 7
 """The number of the first migration that is bound by the rule: the programs before it went on with no newer one anyway."""
 PLAIN: Final = frozenset({"CreateSeqStmt", "CommentStmt"})
@@ -22,10 +31,10 @@ LETTING_GO: Final = {"c", "n", "d"}
 
 def objections(sql: str, columns: Iterable[str] = ()) -> list[str]:
     """Why older programs may not be able to go on with that. *columns*: the names that older tables have."""
-    known, made = frozenset(columns), set[str]()
+    known, made, added = frozenset(columns), set[str](), set(columns_of(sql))
     found: list[str] = []
     for kind, statement in _statements(sql):
-        found += _of_statement(kind, statement, known, made)
+        found += _of_statement(kind, statement, known, made, added)
         if kind == "CreateStmt":
             made.add(statement.relation.relname)
     return found
@@ -51,8 +60,10 @@ def _kind(node: Any) -> str:
     return type(node).__name__
 
 
-def _of_statement(kind: str, statement: Any, known: frozenset[str], made: set[str]) -> Iterator[str]:
-    """*made*: the tables that this migration has made."""
+def _of_statement(
+    kind: str, statement: Any, known: frozenset[str], made: set[str], added: Collection[str]
+) -> Iterator[str]:
+    """*made*: the tables that this migration has made; *added*: all columns that it adds."""
     match kind:
         case "CreateStmt":
             yield from _of_table(statement, made)
@@ -62,7 +73,7 @@ def _of_statement(kind: str, statement: Any, known: frozenset[str], made: set[st
             pass
         case "AlterTableStmt":
             for command in statement.cmds:
-                yield from _of_change(statement.relation.relname, command, known)
+                yield from _of_change(statement.relation.relname, command, known, added)
         case "DoStmt":
             yield "what a DO block does cannot be read: write it out"
         case _ if kind not in PLAIN:
@@ -93,9 +104,11 @@ def _of_table(create: Any, made: set[str]) -> Iterator[str]:
                 yield f"{name} keeps older programs from deleting rows of {one.pktable.relname}"
 
 
-def _of_change(table: str, command: Any, known: frozenset[str]) -> Iterator[str]:
+def _of_change(table: str, command: Any, known: frozenset[str], added: Collection[str]) -> Iterator[str]:
     if command.subtype == AlterTableType.AT_SetRelOptions:
         return
+    if command.subtype == AlterTableType.AT_ColumnDefault and command.name in added:
+        return  # a default that is given apart holds for new rows only: nothing is written anew
     if command.subtype != AlterTableType.AT_AddColumn:
         yield f"{AlterTableType(command.subtype).name} on {table} does more than add"
         return

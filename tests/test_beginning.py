@@ -26,11 +26,8 @@ from crawler.opening import prepare
 from crawler.queues import reach_queue
 from crawler.settings import Settings
 from tests.broker import Gate, free_port
+from tests.migrating import BACK
 from tests.system.machines import until
-
-BACK = "alter table migrations drop column breaks; delete from migrations where number = 7"
-"""What makes a database that is up to date lack its newest migration."""
-
 
 Events: TypeAlias = list[MutableMapping[str, Any]]
 
@@ -148,7 +145,7 @@ async def test_tables_come(dsn: str, database: Database, told: Events) -> None:
     """Tables that lack a migration are waited for until somebody migrates; out of patience, what to do is said."""
     await database.script(BACK)
     with pytest.raises(
-        SchemaBehindError, match=r"lacks migration 7 .*run `crawl migrate` \(waited for 0.2 s\)"
+        SchemaBehindError, match=r"lacks migration 8 .*run `crawl migrate` \(waited for 0.2 s\)"
     ):
         await begun(Settings(database_url=dsn, start_patience=0.2))
     beginning = asyncio.create_task(begun(Settings(database_url=dsn, start_patience=60)))

@@ -39,9 +39,11 @@ class Limits:
     trusted_domains: tuple[str, ...] = ()
     owned_domains: tuple[str, ...] = ()
     refresh: str | None = None
-    """The rule of `crawler.core.refresh_rule`. None, here and below: as it is; of a new crawl off, on and 0."""
+    """The rule of `crawler.core.refresh_rule`. None, here and below: as it is; of a new crawl off, on, 0, off and off."""
     sitemaps: bool | None = None
     keep_versions: int | None = None
+    keep_links: bool | None = None
+    search: bool | None = None
 
     @classmethod
     def of(cls, crawl: Crawl) -> Self:

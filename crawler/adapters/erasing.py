@@ -1,6 +1,6 @@
 """Taking a crawl, or a domain, out of the database without a trace.
 
-    mark (deleting, forgotten) ──► barrier ──► urls, pages, versions, sitemaps, fetches, counts, a few at a time
+    mark (deleting, forgotten) ──► barrier ──► urls, pages, versions, sitemaps, links, words, fetches, counts, a few at a time
                                            ──► bodies nobody names ──► the row itself
 
 1. Whoever records after the barrier sees the mark and writes nothing for what is marked; whoever began before it has ended.
@@ -99,8 +99,13 @@ class Erasing:
             erased.pages += n
         while await self._named(domains, crawl_id, erased, "erase_version_digests", "erase_versions"):
             pass
-        while await self._sitemaps(domains, crawl_id):
-            pass
+        for erase in (
+            "erase_sitemaps",
+            "erase_links",
+            "erase_words",
+        ):  # after the pages: who reads their words holds these
+            while await self._some(erase, domains, crawl_id):
+                pass
         await self._database.fetch("erase_fetches", domains, crawl_id)
         async with self._database.transaction() as session:
             stored = Counter[int]()
@@ -134,10 +139,11 @@ class Erasing:
             erased.bodies += len(await session.fetch("bodies_drop", last))
         return len(rows)
 
-    async def _sitemaps(self, domains: list[int], crawl_id: int | None) -> int:
+    async def _some(self, erase: str, domains: list[int], crawl_id: int | None) -> int:
+        """Remove some rows by this statement: how many."""
         async with self._database.transaction() as session:
             await session.fetch("look_up_all")
-            return len(await session.fetch("erase_sitemaps", domains, crawl_id, ROWS))
+            return len(await session.fetch(erase, domains, crawl_id, ROWS))
 
     async def _drop_domains(self, domains: list[int]) -> None:
         """Those that are of no use any more; the others become due as what is left of them is, when they are next released."""

@@ -72,7 +72,14 @@ async def _changed(
                 7,
             ),
         )
-    rows = await session.fetch("record_pages", *columns(map(_page_row, pages.values()), 23))
+    targets = [
+        (v.domain_id, v.crawl_id, v.url_hash, v.at, *v.targets)
+        for v in pages.values()
+        if v.targets is not None
+    ]
+    rows = await session.fetch("record_pages", *columns(map(_page_row, pages.values()), 25))
+    if targets:
+        await session.fetch("record_targets", *columns(targets, 6))
     if rows:
         await session.fetch("record_domain_pages", *columns(map(tuple, rows), 5))
     return {(row["domain_id"], row["crawl_id"]): row["n"] for row in rows}
@@ -155,7 +162,8 @@ def _page_row(visit: Visit) -> tuple[object, ...]:
         ",".join(page.directives) if page else "", page.media_type if page else None, page.charset if page else None,
         page.title if page else None, page.language if page else None, visit.redirect_url,
         _header(answer.header("etag")), _header(answer.header("last-modified")),
-        visit.size if kept else None, visit.digest, page.text_digest if page else None, page.gist if page else None,
+        visit.size if kept else None, visit.digest, page.text_digest if page else None, page.gist if page else None, visit.fields,
+        page.simhash if page else None,
     )  # fmt: skip
 
 

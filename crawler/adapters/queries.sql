@@ -330,16 +330,17 @@ on conflict (domain_id, crawl_id) do update set promised = p.promised + excluded
 with put as (
   insert into pages as p (domain_id, crawl_id, url_hash, first_at, fetched_at, changed_at, outcome, status, detail, address, protocol,
     request_headers, headers, directives, content_type, charset, title, language, redirect_to, etag, last_modified, length, digest,
-    text_digest, gist)
+    text_digest, gist, fields, simhash)
   select x.domain_id, x.crawl_id, x.url_hash, case when x.outcome = 'ok' then x.at end, x.at, case when x.outcome = 'ok' then x.at end,
     x.outcome, x.status, x.detail, x.address, x.protocol, x.request_headers::jsonb, x.headers::jsonb,
     string_to_array(x.directives, ','), x.content_type, x.charset, x.title, x.language, x.redirect_to, x.etag, x.last_modified,
-    x.length, x.digest, x.text_digest, x.gist
+    x.length, x.digest, x.text_digest, x.gist, x.fields::jsonb, x.simhash
   from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::text[], $6::smallint[], $7::text[], $8::inet[], $9::text[],
               $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-              $19::text[], $20::int[], $21::bytea[], $22::bytea[], $23::bigint[])
+              $19::text[], $20::int[], $21::bytea[], $22::bytea[], $23::bigint[],
+              $24::text[], $25::bigint[])
     as x(domain_id, crawl_id, url_hash, at, outcome, status, detail, address, protocol, request_headers, headers, directives,
-         content_type, charset, title, language, redirect_to, etag, last_modified, length, digest, text_digest, gist)
+         content_type, charset, title, language, redirect_to, etag, last_modified, length, digest, text_digest, gist, fields, simhash)
   order by 1, 2, 3
   on conflict (domain_id, crawl_id, url_hash) do update
     set first_at = coalesce(p.first_at, excluded.first_at), fetched_at = excluded.fetched_at,
@@ -350,7 +351,7 @@ with put as (
         directives = excluded.directives, content_type = excluded.content_type, charset = excluded.charset, title = excluded.title,
         language = excluded.language, redirect_to = excluded.redirect_to, etag = excluded.etag,
         last_modified = excluded.last_modified, length = excluded.length, digest = excluded.digest, text_digest = excluded.text_digest,
-        gist = excluded.gist
+        gist = excluded.gist, fields = excluded.fields, simhash = excluded.simhash
     where p.fetched_at < excluded.fetched_at
   returning domain_id, crawl_id, url_hash, gist, first_at = fetched_at as new),
 judged as (
@@ -359,6 +360,14 @@ judged as (
   from put n where new)
 select domain_id, crawl_id, count(*) as n, count(gist) filter (where not alike) as fresh, count(gist) filter (where alike) as alike
 from judged group by 1, 2;
+
+-- name: record_targets
+-- Step 3, after record_pages. What these pages link to. Strictly newer visits replace older ones.
+insert into links as l (domain_id, crawl_id, url_hash, fetched_at, n, targets)
+select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5::int[], $6::bytea[])
+  as x(domain_id, crawl_id, url_hash, at, n, targets) order by 1, 2, 3
+on conflict (domain_id, crawl_id, url_hash) do update set fetched_at = excluded.fetched_at, n = excluded.n, targets = excluded.targets
+where l.fetched_at < excluded.fetched_at;
 
 -- name: pages_stored
 -- Of these keys, which are stored already: asked under budget_left, when a batch does not fit into a budget.
@@ -562,9 +571,9 @@ select scope_key from scope_keys where crawl_id = $1;
 
 -- name: crawl_create
 insert into crawls (name, scope, include, exclude, max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent,
-  parser, max_bytes, types, headers, trusted_domains, owned_domains, refresh, sitemaps, keep_versions)
+  parser, max_bytes, types, headers, trusted_domains, owned_domains, refresh, sitemaps, keep_versions, keep_links, search)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14::text::jsonb, $15, $16, coalesce($17, 'off'), coalesce($18, true),
-  coalesce($19, 0)) on conflict (name) do nothing returning *;
+  coalesce($19, 0), coalesce($20, false), coalesce($21, false)) on conflict (name) do nothing returning *;
 
 -- name: crawl_lock
 select crawl_id from crawls where crawl_id = $1 and not deleting for no key update;
@@ -581,18 +590,19 @@ select pg_advisory_xact_lock_shared(20012, $1), pg_advisory_xact_lock_shared(200
 select not exists (select from crawls where crawl_id = $1 and not deleting);
 
 -- name: crawl_change
--- $1 crawl, then every limit as it shall be; null for the last three: as it is. The version grows only when something changed. Another
+-- $1 crawl, then every limit as it shall be; null for the last five: as it is. The version grows only when something changed. Another
 -- refresh rule is yet to be applied to what was visited (retime_rows).
 update crawls set max_pages = $2, max_depth = $3, max_pages_per_domain = $4, delay = $5, per_domain = $6, user_agent = $7, parser = $8,
   max_bytes = $9, types = $10, headers = $11::text::jsonb, trusted_domains = $12, owned_domains = $13, refresh = coalesce($14, refresh),
-  sitemaps = coalesce($15, sitemaps), keep_versions = coalesce($16, keep_versions), version = version + 1,
+  sitemaps = coalesce($15, sitemaps), keep_versions = coalesce($16, keep_versions), keep_links = coalesce($17, keep_links),
+  search = coalesce($18, search), version = version + 1,
   retime = case when coalesce($14, refresh) = refresh then retime else -9223372036854775808 end,
   retime_hash = case when coalesce($14, refresh) = refresh then retime_hash else '' end,
   retime_now = retime_now and coalesce($14, refresh) = refresh
 where crawl_id = $1 and (max_pages, max_depth, max_pages_per_domain, delay, per_domain, user_agent, parser, max_bytes, types, headers,
-    trusted_domains, owned_domains, refresh, sitemaps, keep_versions)
+    trusted_domains, owned_domains, refresh, sitemaps, keep_versions, keep_links, search)
   is distinct from ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::jsonb, $12, $13, coalesce($14, refresh), coalesce($15, sitemaps),
-    coalesce($16, keep_versions))
+    coalesce($16, keep_versions), coalesce($17, keep_links), coalesce($18, search))
 returning crawl_id;
 
 -- name: rearm_refused
@@ -1083,7 +1093,9 @@ select d.domain_id from domains d where d.domain_id > $2 and (
     exists (select from urls u where u.domain_id = d.domain_id and u.crawl_id = $1)
     or exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1)
     or exists (select from versions v where v.domain_id = d.domain_id and v.crawl_id = $1)
-    or exists (select from sitemaps s where s.domain_id = d.domain_id and s.crawl_id = $1))
+    or exists (select from sitemaps s where s.domain_id = d.domain_id and s.crawl_id = $1)
+    or exists (select from links l where l.domain_id = d.domain_id and l.crawl_id = $1)
+    or exists (select from page_words w where w.domain_id = d.domain_id and w.crawl_id = $1))
 order by d.domain_id limit $3;
 
 -- name: erase_urls
@@ -1119,6 +1131,22 @@ with doomed as (
   select domain_id, crawl_id, url_hash from sitemaps where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
   order by 1, 2, 3 limit $3 for update)
 delete from sitemaps s using doomed x where s.domain_id = x.domain_id and s.crawl_id = x.crawl_id and s.url_hash = x.url_hash
+returning 1;
+
+-- name: erase_links
+-- Step 3. As erase_urls.
+with doomed as (
+  select domain_id, crawl_id, url_hash from links where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by 1, 2, 3 limit $3 for update)
+delete from links l using doomed x where l.domain_id = x.domain_id and l.crawl_id = x.crawl_id and l.url_hash = x.url_hash
+returning 1;
+
+-- name: erase_words
+-- As erase_urls, after the pages.
+with doomed as (
+  select domain_id, crawl_id, url_hash from page_words where domain_id = any($1::bigint[]) and ($2::int is null or crawl_id = $2)
+  order by 1, 2, 3 limit $3 for update)
+delete from page_words w using doomed x where w.domain_id = x.domain_id and w.crawl_id = x.crawl_id and w.url_hash = x.url_hash
 returning 1;
 
 -- name: erase_fetches

@@ -38,6 +38,10 @@ def crawl_options(command: Command) -> Command:
             click.option("--sitemaps/--no-sitemaps", default=None, help="Read sitemaps and feeds, or do not. [default: read them]"),
             click.option("--keep-versions", type=click.IntRange(0, MOST_VERSIONS), metavar="N",
                          help="Keep so many earlier bodies of a page that has changed. [default: 0]"),
+            click.option("--keep-links/--no-keep-links", default=None,
+                         help="Keep what each page links to, for `crawl export --links`. [default: do not]"),
+            click.option("--search/--no-search", default=None,
+                         help="Make its pages searchable, for `crawl search`. [default: do not]"),
         ]
     ):  # fmt: skip
         command = option(command)

@@ -142,6 +142,10 @@ class Crawl:
     """Whether sitemaps and feeds are read."""
     keep_versions: int = 0
     """How many earlier bodies of a page are kept."""
+    keep_links: bool = False
+    """Whether what its pages link to is kept."""
+    search: bool = False
+    """Whether upkeep reads its pages for `crawl search`."""
     parser: str | None = None
     """The HTML parser, instead of the setting PARSER."""
     attendant: str | None = None
@@ -183,6 +187,8 @@ class Page:
     """128-bit BLAKE2b of the visible text (without white space, each time folded to one sign), None for what has none."""
     gist: int | None = None
     """What it says, but for digits and its own address (`crawler.core.gist`); None: nothing."""
+    simhash: int | None = None
+    """64-bit SimHash of the visible text (`crawler.core.simhash`), signed; None: too little text, or not asked for."""
     feeds: tuple[str, ...] = ()
     """Of RSS and Atom, that the page names as its alternates: canonical, unique, at most 10; none if it says nofollow."""
 
@@ -291,6 +297,10 @@ class Visit:
     """Bytes of the body. The body itself is not kept here: a visit may have to wait for the database."""
     rule: str | None = None
     """The refresh rule by which the next visit was decided; None: by none."""
+    fields: str | None = None
+    """What hooks said of the page: a JSON object without NUL or lone surrogates; None: nothing."""
+    targets: tuple[int, bytes] | None = None
+    """What it links to, if that is kept: how many, and their URLs, a line each, zstd."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class Options(Asked):
     keep_versions: Annotated[int, Field(ge=0, le=1000)] | None = Field(
         default=None, description="Earlier bodies kept of a page that has changed."
     )
+    keep_links: bool | None = Field(default=None, description="Keep what each page links to, or do not.")
+    search: bool | None = Field(default=None, description="Make its pages searchable, or do not.")
 
 
 class NewCrawl(Options):

@@ -26,6 +26,8 @@ select create_distributed_table('urls', 'domain_id', colocate_with => 'domains')
 select create_distributed_table('pages', 'domain_id', colocate_with => 'domains');
 select create_distributed_table('sitemaps', 'domain_id', colocate_with => 'domains');
 select create_distributed_table('versions', 'domain_id', colocate_with => 'domains');
+select create_distributed_table('links', 'domain_id', colocate_with => 'domains');
+select create_distributed_table('page_words', 'domain_id', colocate_with => 'domains');
 select create_distributed_table('fetches', 'domain_id', colocate_with => 'domains');
 
 -- A body is kept once, whichever domains have it: it lies by its own key, elsewhere than the pages that name it.

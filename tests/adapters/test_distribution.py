@@ -64,7 +64,8 @@ BLIND: Final = {"reopen_budget", "fetches_rest_drop"}
 HINDERED: Final = {
     Hindrance.LOCKS: (
         "dispatch close_over_budget grant_room give_back accept renew robots_rearm rearm_refused rearm_sitemaps retime_rows free_dead"
-        " rearm_buried erase_urls erase_pages erase_versions erase_sitemaps bodies_lock domains_lock fetches_rest_drop robots_renew"
+        " rearm_buried erase_urls erase_pages erase_versions erase_sitemaps erase_links erase_words bodies_lock"
+        " domains_lock fetches_rest_drop robots_renew"
         " record_page_is_sitemap record_sitemap_vouched announce_again refresh_wish"
     ),
     Hindrance.VOLATILE: (

@@ -41,7 +41,7 @@ WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     " next_due accept claim renew record_bodies record_links record_settle"
     " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
     " robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
-    " erase_version_digests erase_versions erase_sitemaps"
+    " erase_version_digests erase_versions erase_sitemaps erase_links erase_words"
 ).split()
 OTHERS: Final = (
     "rearm_seeds", "record_links", "touch", "seeds_stored", "seeds_failed", "rearm_domains", "erase_domains",

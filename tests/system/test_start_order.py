@@ -11,9 +11,9 @@ from crawler.adapters.migrations import migrate
 from crawler.adapters.postgres import Database
 from crawler.demo.server import serving
 from tests.broker import Gate, free_port
+from tests.migrating import BACK
 from tests.scraping import asked, ready
 from tests.system.machines import Machine, Machines, machines, until
-from tests.test_beginning import BACK
 
 PATIENT: Final = {"START_PATIENCE": "10m", "LOG_FORMAT": "json"}
 
@@ -66,10 +66,10 @@ async def test_any_order(tmp_path: Path, amqp: tuple[str, str]) -> None:
     assert [live for live, _, _ in away] == [200, 200, 200]
     assert [status for found in (away, lacking) for _, status, _ in found] == [503] * 6
     assert [status for _, status, _ in hung_up[:2]] == [503, 503]
-    assert all("lacks migration 7" in why["start"] for _, _, why in lacking)
+    assert all("lacks migration 8" in why["start"] for _, _, why in lacking)
     assert (page[0], "has not begun" in page[1]) == (503, True)
     assert interrupted == 130
-    assert "applied 0007" in migrated
+    assert "applied 0008" in migrated
     assert here == [(200, 200)] * 3
     for text in said:
         assert text.count("database.awaited") == text.count("schema.awaited") == 1, text
