@@ -1,147 +1,147 @@
-"""The data out: one JSON object a line, in a stable order, to a file atomically.
+"""The data out: pages in a stable order, to a file that appears when it is whole.
+
+    by domain, by URL ──► row ──► format ──► ... 500 pages ... ──► all is on disk ──► the place is kept ──► ...
 
 1. Memory holds a few pages at a time, however many there are, and 8 bytes of each domain.
 2. The file appears when it is whole and on disk; what stood there before is replaced, or left as it was.
-3. A line is UTF-8 without line breaks of any kind inside, whatever the pages hold and whatever the locale is.
+3. What is interrupted, by a kill too, goes on from the place that was kept last, if the same is asked for again: each page comes once.
 """
 
 import contextlib
-import json
-import os
-import re
-import sys
-import tempfile
 from array import array
-from collections.abc import Callable, Iterator
-from datetime import datetime
-from pathlib import Path
-from time import perf_counter
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, Final
 
 from crawler.adapters.postgres import Database
-from crawler.adapters.zstd import unpack
-from crawler.core.content import decode
-from crawler.core.errors import FaircrawlError, UsageError
 from crawler.core.model import Crawl
-from crawler.core.trees import visible_text
+from crawler.core.urls import domain_id, domain_of
+from crawler.export_files import Place, is_stream, part_of, reaches, telling
+from crawler.export_formats import Order, written
+from crawler.selection import EVERYTHING, Selection
 
-_LINE_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
-"""JSON allows them inside of strings, and `str.splitlines` breaks lines at them."""
+PAUSE: Final = 500
+"""Pages from one place to the next. By their number and not by the clock, so that an export that was interrupted is as any other."""
+
+Tell = Callable[[str], object]
+"""Says a line to the person who asked."""
 
 
-async def export_to(database: Database, crawl: Crawl, file: Path, *, bodies: bool) -> int:
-    """Write the pages of *crawl* to *file* (``-``: standard output), by domain and URL: how many lines.
+def pages(
+    database: Database,
+    crawl: Crawl,
+    selection: Selection = EVERYTHING,
+    *,
+    after: str | None = None,
+    before: int | None = None,
+) -> AsyncGenerator[Any, None]:
+    """Stored pages by domain and URL, as rows of the statement `export`. Close it with `contextlib.aclosing`.
+
+    Args:
+        database: where.
+        crawl: of which crawl.
+        selection: which of them.
+        after: the URL of the last one that was had already.
+        before: only what was written by transactions before this one, as `Follower.now` told it.
+    """
+    arguments = (*selection.arguments, before)
+    return walked(database, "export", crawl.crawl_id, selection.domain_ids, after, *arguments)
+
+
+async def walked(
+    database: Database,
+    statement: str,
+    crawl_id: int,
+    domains: list[int] | None,
+    after: str | None,
+    *arguments: object,
+) -> AsyncGenerator[Any, None]:
+    """The rows of a statement that takes a crawl, a domain, the URL after which to begin, and *arguments*: domain by domain."""
+    first = None if after is None else domain_of(after)
+    asked = database.rows("export_domains", crawl_id, first, domains)
+    async with contextlib.aclosing(asked) as found:
+        ids = array("q", [row["domain_id"] async for row in found])
+    here = None if after is None else domain_id(first or "")
+    for number in ids:
+        rows = database.rows(statement, crawl_id, number, after if number == here else None, *arguments)
+        async with contextlib.aclosing(rows) as some:
+            async for row in some:
+                yield row
+
+
+async def without_pages(database: Database, crawl: Crawl, selection: Selection) -> list[str]:
+    """Those of the selected domains of which the crawl has no page."""
+    found = await database.fetch("export_domains", crawl.crawl_id, None, selection.domain_ids)
+    there = {row["domain_id"] for row in found}
+    return [name for name in selection.domains if domain_id(name) not in there]
+
+
+async def export_to(
+    database: Database, crawl: Crawl, order: Order, tell: Tell = lambda _: None, *, anew: bool = False
+) -> int:
+    """Write the pages of *crawl* as ordered: how many.
+
+    Args:
+        database: where they are.
+        crawl: whose.
+        order: which, and where to.
+        tell: what a person should know.
+        anew: not from where an earlier one was interrupted: the pages are no longer those that it wrote.
 
     Raises:
         FaircrawlError: the file cannot be written.
+        UsageError: nor could it ever, a library is missing, or another program writes it.
         BrokenPipeError: whoever read standard output has gone.
     """
-    lines = 0
-    with _writing(file) as write:
-        async with contextlib.aclosing(database.rows("export_domains", crawl.crawl_id)) as domains:
-            ids = array("q", [row["domain_id"] async for row in domains])
-        for domain_id in ids:
-            async with contextlib.aclosing(database.rows("export", crawl.crawl_id, domain_id)) as rows:
-                async for row in rows:
-                    write(line_of(page_object(row, crawl.name, bodies=bodies)))
-                    lines += 1
-    return lines
+    if is_stream(order.output):
+        return await _write(database, crawl, order, None)
+    if order.series:
+        with telling(order.output):
+            order.output.mkdir(exist_ok=True)
+    with Place(order.output, options_of(crawl, order)) as place:
+        if place.others:
+            tell("an export with other options was interrupted here: this one begins anew")
+        if anew or (place.known is not None and not _is_there(order, place.known["state"])):
+            place.forget()
+        if place.known is not None:
+            tell(f"goes on after {place.known['after']}")
+        return await _write(database, crawl, order, place)
 
 
-def refuse_unwritable(file: Path) -> None:
-    """Tell a person at once what would only turn out in the end. Raises UsageError."""
-    if str(file) != "-" and not file.parent.is_dir():
-        raise UsageError(f"{file} cannot be written: there is no folder {file.parent}")
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder: name a file in it")
-
-
-def line_of(page: dict[str, Any]) -> bytes:
-    """A JSON object as a line. A lone surrogate, which UTF-8 cannot say, becomes its escape in JSON."""
-    text = json.dumps(page, ensure_ascii=False)
-    text = _LINE_BREAKS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-    return (text + "\n").encode("utf-8", "backslashreplace")
-
-
-def page_object(row: Any, crawl: str, *, bodies: bool) -> dict[str, Any]:
-    """A stored page as an export has it: sizes in bytes, moments in ISO 8601, SHA-256 in hex."""
-    body = None if row["data"] is None else unpack(row["data"])
-    page = {
-        "url": row["url"],
-        "crawl": crawl,
-        "first_at": _iso(row["first_at"]),
-        "fetched_at": _iso(row["fetched_at"]),
-        "changed_at": _iso(row["changed_at"]),
-        "status": row["status"],
-        "outcome": row["outcome"],
-        "content_type": row["content_type"],
-        "charset": row["charset"],
-        "title": row["title"],
-        "language": row["language"],
-        "text": None
-        if body is None
-        else visible_text(body, row["content_type"], row["charset"], perf_counter),
-        "length": row["length"],
-        "digest": None if row["digest"] is None else row["digest"].hex(),
-        "depth": row["depth"],
-        "redirect_to": row["redirect_to"],
-        "directives": [word for word in row["directives"] if word],
-        "headers": json.loads(row["headers"]),
+def options_of(crawl: Crawl, order: Order, **more: Any) -> Mapping[str, Any]:
+    """All that makes it another export."""
+    return {
+        "crawl": [crawl.crawl_id, crawl.name],
+        "format": order.kind,
+        "bodies": order.bodies,
+        "zstd": order.zstd,
+        "warc_size": order.warc_size,
+        "selection": dict(order.words) or order.selection.as_json(),
+        **more,
     }
-    if bodies:
-        page["body"] = None if body is None else text_of(body, row["charset"])
-    return page
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+def _is_there(order: Order, state: Mapping[str, Any]) -> bool:
+    """Whether what the place speaks of is still there: somebody may have tidied up."""
+    return "bytes" not in state or reaches(part_of(order.output), state["bytes"])
 
 
-def text_of(body: bytes, charset: str | None) -> str:
-    """The body as text, in the charset it was read in."""
-    return decode(body, charset)[0]
-
-
-@contextlib.contextmanager
-def _writing(file: Path) -> Iterator[Callable[[bytes], object]]:
-    if str(file) == "-":
-        sys.stdout.flush()
-        yield sys.stdout.buffer.write
-        sys.stdout.buffer.flush()
-        return
-    refuse_unwritable(file)
-    if file.exists() and not file.is_file():  # /dev/stdout, a named pipe: nothing to replace
-        with _telling(file), file.open("wb") as out:
-            yield out.write
-        return
-    file = file.resolve()  # what a link leads to is replaced, not the link
-    part: Path | None = None
+async def _write(database: Database, crawl: Crawl, order: Order, place: Place | None) -> int:
+    known = place.known if place is not None else None
+    selection = order.selection if known is None else Selection.of_json(known["selection"])
+    writer = written(order, crawl, None if known is None else known["state"])
     try:
-        with _telling(file):
-            handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[:200]}.")
-            part = Path(name)
-            with os.fdopen(handle, "wb") as out:
-                yield out.write
-                out.flush()
-                os.fsync(out.fileno())
-            part.chmod(file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask())
-            part.replace(file)
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _telling(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
+        n = 0
+        after = None if known is None else known["after"]
+        async with contextlib.aclosing(pages(database, crawl, selection, after=after)) as rows:
+            async for row in rows:
+                writer.add(row)
+                n += 1
+                if place is not None and n % PAUSE == 0 and (state := writer.pause()) is not None:
+                    place.keep(after=row["url"], state=state, selection=selection.as_json())
+        count = writer.close()
+    except BaseException:
+        writer.drop()
         raise
-    except OSError as error:
-        raise FaircrawlError(f"{file} cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    if place is not None:
+        place.forget()
+    return count

@@ -72,7 +72,7 @@ class Page:
     """Of HTTP."""
     outcome: str = "ok"
     """How the fetch ended: ``ok``, ``redirect``, ``gone``, ... (docs/schema.md lists them)."""
-    headers: Headers = field(default=Headers(), repr=False)
+    headers: Headers = field(default_factory=Headers, repr=False)
     """Of the answer."""
     body: bytes = field(default=b"", repr=False)
     """Content encodings removed; empty if none is kept."""
@@ -95,7 +95,7 @@ class Page:
     """When it was last seen like this."""
     changed_at: datetime | None = None
     """When it last became another."""
-    fields: Mapping[str, Any] = field(default=NOTHING, repr=False)
+    fields: Mapping[str, Any] = field(default_factory=lambda: NOTHING, repr=False)
     """What hooks said of it."""
 
     @classmethod

@@ -1,5 +1,6 @@
 """What is stored of a URL: the page of a crawl, now and before; and why there is none."""
 
+import json
 import shlex
 from typing import Any
 
@@ -77,6 +78,17 @@ async def nothing_stored(
     return NotKnownError(
         f"nothing is stored of {url}: {reason}{detail}; `crawl why {shlex.quote(url)}{option}` tells more"
     )
+
+
+def fields_of(row: Any) -> dict[str, Any]:
+    """What hooks said of the page: of a row of show_page or look_pages. Of earlier versions it is not kept."""
+    text = row.get("fields")
+    return {} if text is None else dict(json.loads(text))
+
+
+def field_text(value: object) -> str:
+    """A field as a person reads it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def version_facts(row: Any, number: int) -> dict[str, Any]:

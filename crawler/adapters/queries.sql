@@ -324,7 +324,9 @@ on conflict (domain_id, crawl_id) do update set promised = p.promised + excluded
 -- name: record_pages
 -- Step 3. Returns how many are stored for the first time, by domain and crawl: only those count against the budgets. And how many of
 -- these say something new, and how many what another page of the domain said before: earlier (the statement does not see its own rows) or
--- in this batch. Strictly newer
+-- in this batch. To say nearly the same ($26: by how many bits of the SimHash at most) is to say it: asked of 30 pages of the same first 16
+-- bits, those that lie together in the index, for of a trap's pages most would do, and an honest site may have a hundred thousand there
+-- that would not; and of the one before it in the batch. Strictly newer
 -- visits replace older ones, so recording a batch a second time (the answer to COMMIT was lost) writes and counts nothing.
 -- A visit that kept no body (an error, a redirect) leaves no digest behind: the page is what the last visit says.
 with put as (
@@ -353,10 +355,14 @@ with put as (
         last_modified = excluded.last_modified, length = excluded.length, digest = excluded.digest, text_digest = excluded.text_digest,
         gist = excluded.gist, fields = excluded.fields, simhash = excluded.simhash
     where p.fetched_at < excluded.fetched_at
-  returning domain_id, crawl_id, url_hash, gist, first_at = fetched_at as new),
+  returning domain_id, crawl_id, url_hash, gist, simhash, first_at = fetched_at as new),
 judged as (
   select domain_id, crawl_id, gist, row_number() over (partition by domain_id, crawl_id, gist order by url_hash) > 1
-    or exists (select from pages q where q.domain_id = n.domain_id and q.crawl_id = n.crawl_id and q.gist = n.gist) as alike
+    or coalesce(bit_count((simhash # lag(simhash) over (partition by domain_id, crawl_id, simhash >> 48 order by url_hash))::bit(64)) <= $26, false)
+    or exists (select from pages q where q.domain_id = n.domain_id and q.crawl_id = n.crawl_id and q.gist = n.gist)
+    or exists (select from (select q.simhash from pages q where q.domain_id = n.domain_id and q.crawl_id = n.crawl_id
+        and q.simhash >> 48 = n.simhash >> 48 and q.simhash is not null limit 30) q
+      where bit_count((q.simhash # n.simhash)::bit(64)) <= $26) as alike
   from put n where new)
 select domain_id, crawl_id, count(*) as n, count(gist) filter (where not alike) as fresh, count(gist) filter (where alike) as alike
 from judged group by 1, 2;
@@ -862,11 +868,13 @@ select count(*) filter (where holder is null and next_at <= now()) as ready,
 from domains;
 
 -- name: rearm_seeds
--- Somebody names these URLs again: what had failed is tried now, whatever its patience. $1 crawl, $2 domains, $3 hashes.
-update urls u set due_at = now(), open = true, attempts = 0
+-- Somebody names these URLs again: what had failed is tried now, whatever its patience, and what was only seen elsewhere (import_put) is
+-- visited after all: a crawl begins with its seeds. $1 crawl, $2 domains, $3 hashes.
+update urls u set due_at = now(), open = true, attempts = 0, seed = true, depth = case when u.seed then u.depth else 0 end
 from (select * from unnest($2::bigint[], $3::bytea[]) x(domain_id, url_hash) order by 1, 2) x
-where u.crawl_id = $1 and u.domain_id = x.domain_id and u.url_hash = x.url_hash and u.seed
-  and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused')
+where u.crawl_id = $1 and u.domain_id = x.domain_id and u.url_hash = x.url_hash
+  and ((u.seed and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused'))
+    or (u.detail = 'imported' and not u.open))
 returning u.domain_id, (select name from domains d where d.domain_id = u.domain_id) as name, u.due_at;
 
 -- name: urls_buried
@@ -904,9 +912,13 @@ select url from urls where domain_id = $1 and crawl_id = $2 and seed order by ur
 select pages, fresh, alike, granted, room, promised, kept from domain_pages where domain_id = $1 and crawl_id = $2;
 
 -- name: page_likeness
--- $1 domain, $2 crawl, $3 URL: what was kept of the page, and how many others of the domain say the same.
+-- $1 domain, $2 crawl, $3 URL: what was kept of the page, and how many others of the domain say the same; or nearly, by at most $4 bits,
+-- as record_pages sees it, of the first 10,000 in question.
 select p.status, p.title, p.redirect_to, p.text_digest, p.first_at, p.fetched_at, p.changed_at, (select count(*) from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
-  and q.gist = p.gist and q.url_hash <> p.url_hash) as alike
+  and q.gist = p.gist and q.url_hash <> p.url_hash) as alike, (select count(*) from (
+    select q.simhash, q.gist, q.url_hash from pages q where q.domain_id = p.domain_id and q.crawl_id = p.crawl_id
+      and q.simhash >> 48 = p.simhash >> 48 and q.simhash is not null limit 10000) q
+  where q.url_hash <> p.url_hash and q.gist is distinct from p.gist and bit_count((q.simhash # p.simhash)::bit(64)) <= $4) as nearly
 from pages p where p.domain_id = $1 and p.crawl_id = $2 and p.url_hash = $3;
 
 -- name: url_fetches
@@ -916,18 +928,6 @@ where domain_id = $1 and url_hash = $2 and crawl_id = $3 order by at desc limit 
 -- name: show_page
 select p.*, u.url, u.depth, b.data, b.size, c.name as crawl from pages p join urls u using (domain_id, crawl_id, url_hash)
 join crawls c using (crawl_id) left join bodies b using (digest) where p.domain_id = $1 and p.url_hash = $2 order by c.crawl_id;
-
--- name: export
--- $1 crawl, $2 domain. Stable order: by domain name (export_domains), then by URL.
-select u.url, u.depth, p.*, b.data
-from urls u join pages p on p.domain_id = u.domain_id and p.crawl_id = u.crawl_id and p.url_hash = u.url_hash
-left join bodies b on b.digest = p.digest
-where u.domain_id = $2 and u.crawl_id = $1 order by u.url collate "C";
-
--- name: export_domains
--- $1 crawl. By the bytes of the name, so that the order does not hang on the database's collation.
-select d.domain_id from domains d
-where exists (select from pages p where p.domain_id = d.domain_id and p.crawl_id = $1) order by d.name collate "C";
 
 -- name: worker_here
 -- $9 how it is, as crawler/core/vitals.py has it. What time it is here comes back.
@@ -1259,7 +1259,8 @@ select name from domains where name like '%' || $1 or name like $1 || '%' order 
 -- everything else out of the look-up, for by the statistics of a young table any index would do, such as that of all seeds.
 do $$ begin
   create temporary table seeds (domain_id bigint not null, url_hash bytea not null, url text not null, domain text not null,
-    scope_key bigint not null) on commit drop;
+    scope_key bigint not null, sooner float8, lastmod timestamptz, changefreq float8, at timestamptz, outcome text, status smallint,
+    content_type text, revisit float8, period float8) on commit drop;
   create temporary table sown (domain_id bigint not null, due_at timestamptz not null) on commit drop;
 end $$;
 
@@ -1269,10 +1270,12 @@ select name, blocked from domains where domain_id = any(array(select distinct do
 order by 1 limit $1;
 
 -- name: seed_put
--- Step 2. $1 crawl, $2 seconds of priority: as record_links, for the table of seeds. How many were new.
+-- Step 2. $1 crawl, $2 seconds of priority: as record_links, for the table of seeds. How many were new. Those of a sitemap's file come with
+-- what it says of them (`crawl import`).
 with put as (
-  insert into urls (domain_id, crawl_id, url_hash, url, due_at, seed)
-  select x.domain_id, $1, x.url_hash, x.url, now() - make_interval(secs => $2), true from seeds x
+  insert into urls (domain_id, crawl_id, url_hash, url, due_at, seed, lastmod, changefreq)
+  select x.domain_id, $1, x.url_hash, x.url, now() - make_interval(secs => $2 + coalesce(x.sooner, 0)), true, x.lastmod,
+    make_interval(secs => x.changefreq) from seeds x
   where not exists (select from urls u where u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash offset 0)
     and not exists (select from domains f where f.domain_id = x.domain_id and f.forgotten_at is not null offset 0)
   order by 1, 3
@@ -1290,13 +1293,17 @@ select count(*) from seeds x where exists (
 -- Step 3. $1 crawl: as rearm_seeds, for the table of seeds. ON CONFLICT, which finds and locks row by row in key order: an UPDATE would be
 -- a join with urls, which in a young table is every seed with every URL. What was settled meanwhile has another outcome, and stays.
 with failed as materialized (
-  select x.*, u.outcome from (select * from seeds order by 1, 2) x cross join lateral (
-    select u.outcome, u.seed from urls u where u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash offset 0) u
-  where u.seed and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused')),
+  select x.domain_id, x.url_hash, x.url, u.outcome from (select * from seeds order by 1, 2) x cross join lateral (
+    select u.outcome, u.seed, u.open, u.detail from urls u
+    where u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash offset 0) u
+  where (u.seed and coalesce(u.outcome, '') not in ('', 'ok', 'not_modified', 'redirect', 'gone', 'scope_refused'))
+    or (u.detail = 'imported' and not u.open)),
 armed as (
   insert into urls as u (domain_id, crawl_id, url_hash, url, outcome)
   select domain_id, $1, url_hash, url, outcome from failed order by 1, 3
-  on conflict (domain_id, crawl_id, url_hash) do update set due_at = now(), open = true, attempts = 0 where u.outcome = excluded.outcome
+  on conflict (domain_id, crawl_id, url_hash) do update
+  set due_at = now(), open = true, attempts = 0, seed = true, depth = case when u.seed then u.depth else 0 end
+  where u.outcome = excluded.outcome
   returning u.domain_id),
 due as (insert into sown select domain_id, now() from armed group by 1)
 select count(*) from armed;
@@ -1312,18 +1319,18 @@ select exists (select from (select distinct scope_key from seeds) x where not ex
 insert into scope_keys (crawl_id, scope_key) select $1, scope_key from seeds group by 2 order by 2 on conflict do nothing;
 
 -- name: seed_touch
--- Step 5. $1 crawl: as touch, for the domains of the seeds that are due now. How many that are.
+-- Step 5. $1 crawl: as touch, for the domains of the seeds: 'infinity' is due never. How many are due now.
 with due as materialized (
   select domain_id, min(s.domain) as name, min(t.due_at) as due_at from sown t join seeds s using (domain_id) group by 1),
 touched as (
   insert into domains (domain_id, name, due_at, due_for)
-  select domain_id, name, due_at, $1 from due order by domain_id
+  select domain_id, name, nullif(due_at, 'infinity'), $1 from due order by domain_id
   on conflict (domain_id) do update
   set due_at = least(domains.due_at, excluded.due_at),
       due_for = case when domains.due_at <= now() then greatest(domains.due_for, excluded.due_for) else excluded.due_for end
   where excluded.due_at < 'infinity'
     and (domains.due_at is null or domains.due_at > excluded.due_at or (excluded.due_at <= now() and domains.due_for < excluded.due_for)))
-select count(*) from due;
+select count(*) from due where due_at <= now();
 
 -- name: seed_run
 -- As crawl_run. What else is due of the crawl is touched after this has committed, as by a resume: it may be a million domains.
@@ -1635,7 +1642,7 @@ where domain_id = $1 and crawl_id = $2 and url_hash = $3 order by fetched_at des
 select c.name as crawl, c.crawl_id, u.url, u.depth, v.fetched_at, null::timestamptz as first_at, null::timestamptz as changed_at, 'ok' as outcome,
   '' as detail, v.status, null::inet as address, null::text as protocol, '[]' as request_headers, v.headers, '{}'::text[] as directives,
   v.content_type, v.charset, v.title, v.language, null::text as redirect_to, null::text as etag, null::text as last_modified, v.length,
-  v.digest, v.text_digest, b.data, b.size
+  v.digest, v.text_digest, null::jsonb as fields, b.data, b.size
 from versions v join urls u using (domain_id, crawl_id, url_hash) join crawls c using (crawl_id) left join bodies b on b.digest = v.digest
 where v.domain_id = $1 and v.crawl_id = $2 and v.url_hash = $3 order by v.fetched_at desc offset $4 - 1 limit 1;
 

@@ -12,9 +12,9 @@ from crawler.cli.options import database_options, settings_from
 from crawler.core.trees import visible_text
 from crawler.core.urls import canonical_or_error
 from crawler.differing import Difference, difference, source_lines, text_lines
-from crawler.exporting import text_of
 from crawler.naming import NothingYetError
 from crawler.opening import opened_to_look
+from crawler.page_lines import text_of
 from crawler.phrases import at, count, seen, size
 from crawler.settings import Settings
 from crawler.stored import earlier, how_to_keep, stored_page, version_facts, version_of

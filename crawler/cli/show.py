@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,14 +15,17 @@ from crawler.cli.options import database_options, settings_from
 from crawler.core.errors import FaircrawlError
 from crawler.core.trees import visible_text
 from crawler.core.urls import canonical_or_error
-from crawler.exporting import page_object
 from crawler.naming import NothingYetError
 from crawler.opening import opened_to_look
+from crawler.page_lines import page_object
 from crawler.phrases import at, size
 from crawler.phrases import seen as shown
 from crawler.phrases import seen_text as shown_text
 from crawler.settings import Settings
-from crawler.stored import earlier, how_to_keep, stored_page, version_facts, version_of
+from crawler.stored import earlier, field_text, fields_of, how_to_keep, stored_page, version_facts, version_of
+
+LINE: Final = 300
+"""Characters of a text or of a field that are shown."""
 
 
 @click.command("show")
@@ -161,6 +164,10 @@ def _changed(row: Any, now: datetime) -> str | None:
     return at(row["changed_at"], now)
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= LINE else f"{text[:LINE]}..."
+
+
 def _print(row: Any, now: datetime, body: bytes | None, number: int) -> None:
     facts: list[tuple[str, str | None]] = [
         ("crawl", row["crawl"]),
@@ -180,6 +187,9 @@ def _print(row: Any, now: datetime, body: bytes | None, number: int) -> None:
     ]
     print_heading(row["url"])
     print_facts([(label, text) for label, text in facts if text])
+    if fields := fields_of(row):
+        click.echo()
+        print_facts([(name, _short(shown(field_text(value)))) for name, value in fields.items()])
     if body is None:
         return
     text = visible_text(body, row["content_type"], row["charset"])
@@ -187,7 +197,7 @@ def _print(row: Any, now: datetime, body: bytes | None, number: int) -> None:
     few = lines[:5]
     if few:
         click.echo()
-        print_facts([("text", line if len(line) <= 300 else f"{line[:300]}...") for line in few])  # noqa: PLR2004
+        print_facts([("text", _short(line)) for line in few])
     if len(lines) > len(few):
         print_facts(
             [("    ", f"... {len(lines) - len(few)} more lines: --text shows them, --body the source")]

@@ -22,7 +22,7 @@ ROOT: Final = Path(__file__).parents[2]
 PLAIN: Final = {key: value for key, value in os.environ.items() if not key.startswith("CRAWL_")}
 KEYS: Final = [
     "url", "crawl", "first_at", "fetched_at", "changed_at", "status", "outcome", "content_type", "charset", "title",
-    "language", "text", "length", "digest", "depth", "redirect_to", "directives", "headers",
+    "language", "text", "length", "digest", "depth", "redirect_to", "directives", "headers", "fields",
 ]  # fmt: skip
 UNITS: Final = "\u2028and\x85"
 """Line breaks to `str.splitlines`, though not to JSON."""

@@ -274,7 +274,7 @@ def test_the_export(program: Program, web: Web) -> None:
 
     assert lines == again
     expected = (
-        "changed_at charset content_type crawl depth digest directives fetched_at first_at headers language length outcome "
+        "changed_at charset content_type crawl depth digest directives fetched_at fields first_at headers language length outcome "
         "redirect_to status text title url"
     )
     assert " ".join(sorted(json.loads(lines[0]))) == expected
