@@ -4,7 +4,7 @@
                                              └──yes──► counted
 
 1. What a site does is an outcome and never comes here.
-2. Each kind is told at most once in five minutes by one process; the next telling says how many were held back.
+2. Each kind (of hooks: each hook) is told at most once in five minutes by one process; the next telling says how many were held back.
 3. What is away is critical when it has been away for `after` seconds; what is away when we begin is the user's to see, and not told.
 4. Telling never waits and never raises.
 
@@ -56,6 +56,7 @@ class Trouble(StrEnum):
     MEMORY = "memory"
     DESCRIPTORS = "descriptors"
     DEAD_LETTER = "dead letter"
+    HOOK = "hook"
     BUG = "bug"
 
 
@@ -70,6 +71,7 @@ ADVICE: Final[Mapping[Trouble, str]] = MappingProxyType(
             "Descriptors have run out, and turns come back later: raise ulimit -Hn, or lower CRAWL_DOMAINS_AT_ONCE."
         ),
         Trouble.DEAD_LETTER: "A turn was given up: see `crawl dead list`, then try it again or drop it.",
+        Trouble.HOOK: "A hook failed: the page is kept without what it would have said; mend the hook, or leave it out.",
         Trouble.BUG: "An exception that nobody expected: this is a bug in faircrawl, report it.",
     }
 )
@@ -137,10 +139,10 @@ class Alerts:
         """Whether work has begun: before, whoever started us is there to see what is away."""
 
     def critical(
-        self, kind: Trouble, about: str = "", *, error: BaseException | None = None, **tags: str
+        self, kind: Trouble, about: str = "", *, error: BaseException | None = None, of: str = "", **tags: str
     ) -> None:
-        """This has happened. *about*: what exactly, in a few words of ours; *tags*: domain, crawl."""
-        held = self._hush.admits(kind, self._clock())
+        """This has happened. *about*: what exactly, in a few words of ours; *of*: what is told apart; *tags*: domain, crawl."""
+        held = self._hush.admits(f"{kind} {of}", self._clock())
         if held is None:
             log.debug("trouble.repeated", kind=kind.value, about=about)
             return

@@ -11,6 +11,7 @@ from crawler.checking_broker import broker
 from crawler.checking_database import database
 from crawler.checking_machine import data_place, machine
 from crawler.findings import Finding, Level
+from crawler.hook_processes import Hooks
 from crawler.opening import data_folder, has_cluster
 from crawler.settings import Settings
 
@@ -23,7 +24,18 @@ async def check(settings: Settings) -> list[Finding]:
         findings += data_place(folder, settings)
     if folder is None or has_cluster(folder):
         findings += await database(settings)
-    return [*findings, *await broker(settings), *await machine(settings)]
+    return [*findings, *await broker(settings), *await machine(settings), *await hooks(settings)]
+
+
+async def hooks(settings: Settings) -> list[Finding]:
+    """Can the hooks that this machine's workers would call be loaded? Without any, there is nothing to say."""
+    there = Hooks.of(settings)
+    if not there.names:
+        return []
+    faults = await there.faults()
+    if not faults:
+        return [Finding("hooks", Level.OK, f"{', '.join(there.names)} can be loaded")]
+    return [Finding("hooks", Level.WRONG, f"{name} cannot be loaded: {fault}") for name, fault in faults]
 
 
 def user_agent(settings: Settings) -> Finding:

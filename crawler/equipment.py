@@ -10,6 +10,7 @@ from crawler.announcing import Announcer
 from crawler.asking import RobotsAsker
 from crawler.core.sitemap_text import MAX_BYTES
 from crawler.crawlbook import CrawlBook
+from crawler.hook_processes import Hooks
 from crawler.reading import Reader
 from crawler.recorder import Recorder
 from crawler.refusals import Decisions
@@ -46,6 +47,8 @@ class Tools:
     recorder: Recorder
     manners: Manners
     decisions: Decisions
+    hooks: Hooks | None
+    """None: there are none."""
 
 
 def equip(
@@ -58,6 +61,7 @@ def equip(
     asker: RobotsAsker,
     reader: Reader,
     recorder: Recorder,
+    hooks: Hooks | None = None,
 ) -> Tools:
     """The tools of one worker: what it has put together, and what follows from the settings."""
     manners = Manners(
@@ -81,4 +85,5 @@ def equip(
         recorder,
         manners,
         Decisions(),
+        hooks if hooks is not None and hooks.names else None,
     )

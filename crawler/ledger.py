@@ -213,6 +213,7 @@ class Ledger:
                 sitemap=sitemap,
                 rule=rule,
                 size=size,
+                fields=None if seen is None else seen.fields,
                 targets=targets,
             )
         )

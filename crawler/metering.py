@@ -28,6 +28,7 @@ from crawler.core.vitals import Vitals
 from crawler.dispatch import Dispatcher
 from crawler.enduring import Endurance
 from crawler.guards import Door, MemoryGuard
+from crawler.hook_processes import Hooks
 from crawler.leases import Leases
 from crawler.parsers import Parsers
 from crawler.progress import Progress, TurnCounts
@@ -52,6 +53,7 @@ class Meter:
     door: Door
     memory: MemoryGuard
     parsers: Parsers
+    hooks: Hooks
     turns: TurnCounts = field(default_factory=TurnCounts)
     decisions: Decisions = field(default_factory=Decisions)
     resolver: Resolver | None = None
@@ -72,7 +74,7 @@ class Meter:
             wire_bytes=recorder.wire_bytes,
             active=len(visits),
             last_commit=recorder.last_commit,
-            cpu_seconds=own_cpu() + self.parsers.cpu_seconds,
+            cpu_seconds=own_cpu() + self.parsers.cpu_seconds + self.hooks.cpu_seconds,
             outcomes=dict(recorder.outcomes),
             open_requests=open_requests,
             lookups=0 if self.resolver is None else self.resolver.lookups,
@@ -106,6 +108,9 @@ class Meter:
             ("crawl_lease_renewals_missed_total", ()): leases.missed,
             ("crawl_cpu_seconds_total", ("main",)): own_cpu(),
             ("crawl_cpu_seconds_total", ("parsers",)): self.parsers.cpu_seconds,
+            ("crawl_cpu_seconds_total", ("hooks",)): self.hooks.cpu_seconds,
+            **{("crawl_hook_calls_total", call): n for call, n in self.hooks.calls.items()},
+            **{("crawl_hook_seconds_total", (hook,)): n for hook, n in self.hooks.seconds.items()},
             ("crawl_slots", ()): self.settings.domains_at_once,
             ("crawl_turns_held", ()): len(self.active),
             ("crawl_turns_resting", ()): doing["resting"],

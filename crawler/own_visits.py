@@ -59,7 +59,7 @@ class OwnVisits:
             crawls=self._crawls,
             rules=hands.rules,
             asker=hands.asker,
-            reader=Reader(self._parsers, _page_failed),
+            reader=Reader(self._parsers, _page_failed, near_duplicates=settings.near_duplicates),
             recorder=self._recorder,
         )
 

@@ -1,21 +1,17 @@
 """A parser process: reads the pages and sitemaps it is handed, one at a time, within limits that the system enforces.
 
-    stdin  ◄── length of the task, length of the body, task (msgpack), body
-    stdout ──► length of the reply, reply (msgpack), length of the packed body, packed body
+    stdin  ◄── task (msgpack), body
+    stdout ──► reply (msgpack), packed body
 
 1. A page that takes more CPU seconds or memory than it is granted ends this process, and nothing else.
-2. It ends with its stdin: a parent that dies, however it dies, leaves no parser behind.
-3. What the terminal or a service manager signals is for the parent; it ends us in its own time.
+2. What else holds of it holds of all that serve a worker: `crawler.service`.
 """
 
 import contextlib
 import re
 import resource
-import signal
-import struct
 import sys
 import time
-import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, assert_never
@@ -26,10 +22,10 @@ from crawler.core.content import UnreadableError
 from crawler.core.model import Page
 from crawler.core.sitemaps import Sitemap
 from crawler.parsing import Job, Parsed, ParsedSitemap, SitemapJob, parse, parse_sitemap
+from crawler.service import limit, limit_memory, place_of, questions, reply, settle_down
 
 TIRED: Final = 96 << 20
 """Bytes at its peak after which a process is replaced: what was freed is seldom given back."""
-LENGTHS: Final = struct.Struct(">II")
 _PEAK: Final = re.compile(r"VmHWM:\s+(\d+) kB")
 
 
@@ -47,6 +43,7 @@ class Task(msgspec.Struct, array_like=True, frozen=True):
     """Bytes of data in all."""
     sitemap_at: datetime | None = None
     """It is a sitemap, to be read at this moment; None: it is a page."""
+    near_duplicates: bool = True
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -68,19 +65,10 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 
 def main() -> None:
     """Read until nothing more comes."""
-    _settle_down()
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    settle_down()
     with contextlib.suppress(BrokenPipeError):
-        while True:
-            lengths = source.read(LENGTHS.size)
-            if len(lengths) < LENGTHS.size:
-                return
-            of_task, of_body = LENGTHS.unpack(lengths)
-            task = msgspec.msgpack.decode(source.read(of_task), type=Task)
-            body = source.read(of_body)
-            if len(body) < of_body:
-                return
-            if _answer(sink, task, body):
+        for task, body in questions(sys.stdin.buffer):
+            if _answer(sys.stdout.buffer, msgspec.msgpack.decode(task, type=Task), body):
                 return
 
 
@@ -95,13 +83,10 @@ def _answer(sink: BinaryIO, task: Task, body: bytes) -> bool:
     except (MemoryError, RecursionError):
         spent = True
     except Exception as error:  # noqa: BLE001 - a fault of ours: told to the parent, who reports it
-        fault = f"{type(error).__name__}: {error} at {_place(error)}"
+        fault = f"{type(error).__name__}: {error} at {place_of(error)}"
     last = spent or _peak() > TIRED
-    packed, reply = _packed(parsed, last=last, cpu_seconds=time.process_time() - began, fault=fault)
-    sink.write(LENGTHS.pack(len(reply), len(packed)))
-    sink.write(reply)
-    sink.write(packed)
-    sink.flush()
+    packed, said = _packed(parsed, last=last, cpu_seconds=time.process_time() - began, fault=fault)
+    reply(sink, said, packed)
     return last
 
 
@@ -115,6 +100,7 @@ def _read(task: Task, body: bytes) -> Parsed | ParsedSitemap:
         headers=task.headers,
         parser=task.parser,
         types=frozenset(task.types),
+        near_duplicates=task.near_duplicates,
     )
     return parse(job)
 
@@ -133,31 +119,16 @@ def _packed(
             pass
         case _:
             assert_never(parsed)
-    reply = Reply(page, digest, packed is not None, last, cpu_seconds, fault, sitemap)
-    return packed or b"", msgspec.msgpack.encode(reply)
-
-
-def _settle_down() -> None:
-    """Take the limits on, and be the first to go when the machine's memory ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
+    said = Reply(page, digest, packed is not None, last, cpu_seconds, fault, sitemap)
+    return packed or b"", msgspec.msgpack.encode(said)
 
 
 def _grant(seconds: int, memory: int) -> None:
     """Allow so many more CPU seconds, and so many bytes of data: the system ends who takes more."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(usage.ru_utime + usage.ru_stime) + 1
-    _limit(resource.RLIMIT_CPU, spent + seconds)
-    with contextlib.suppress(ValueError, OSError):  # not every system has this limit
-        _limit(resource.RLIMIT_DATA, memory)
-
-
-def _limit(which: int, most: int) -> None:
-    _, hard = resource.getrlimit(which)
-    resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    limit(resource.RLIMIT_CPU, spent + seconds)
+    limit_memory(memory)
 
 
 def _peak() -> int:
@@ -168,21 +139,16 @@ def _peak() -> int:
     return 0
 
 
-def _place(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}"
-
-
-def parsed_of(reply: Reply, packed: bytes) -> Parsed | None:
+def parsed_of(said: Reply, packed: bytes) -> Parsed | None:
     """A reply as what was asked for; None: it could not be read."""
-    if reply.page is None:
+    if said.page is None:
         return None
-    return Parsed(reply.page, reply.digest, packed if reply.stored else None)
+    return Parsed(said.page, said.digest, packed if said.stored else None)
 
 
-def parsed_sitemap_of(reply: Reply) -> ParsedSitemap | None:
+def parsed_sitemap_of(said: Reply) -> ParsedSitemap | None:
     """As `parsed_of`, of a sitemap."""
-    return None if reply.sitemap is None else ParsedSitemap(reply.sitemap, reply.digest)
+    return None if said.sitemap is None else ParsedSitemap(said.sitemap, said.digest)
 
 
 if __name__ == "__main__":

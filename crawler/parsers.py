@@ -7,25 +7,24 @@
 
 1. A page costs a process at most. Whoever waits for another page does not notice.
    Huge ones wait for each other, so that one core is left to the others.
-2. A process is used by one page at a time, and never again after one that was not read to its end.
-3. Cancelled, `read` leaves no process at work behind; `close` leaves none at all.
+2. What holds of every process of ours holds of these (`crawler.servant`): one page at a time, and none is left behind.
 """
 
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 import structlog
 
 from crawler.core.content import reads_as_html, sniff
-from crawler.parser_process import LENGTHS, Reply, Task, parsed_of, parsed_sitemap_of
+from crawler.parser_process import Reply, Task, parsed_of, parsed_sitemap_of
 from crawler.parsing import FAST, SLOW, Job, Parsed, ParsedSitemap, SitemapJob
 from crawler.saturation import Saturation
+from crawler.servant import DiedError, Servant, Servants
 
 log: Final = structlog.get_logger()
 
@@ -78,6 +77,7 @@ class Grants:
             types=tuple(job.types),
             cpu_seconds=self.seconds_of_reference if job.parser == SLOW else seconds,
             memory=self.memory + self.times_a_body * size,
+            near_duplicates=job.near_duplicates,
         )
 
     def sitemap_task(self, job: SitemapJob) -> Task:
@@ -99,10 +99,6 @@ GRANTS: Final = Grants()
 
 class ParserFaultError(Exception):
     """The parser met something it was not written for: a fault of ours."""
-
-
-class _DiedError(Exception):
-    """The process ended before it had answered."""
 
 
 class Parsers:
@@ -128,8 +124,7 @@ class Parsers:
         self._most = max(1, (cores or os.cpu_count() or 1) // sharers)
         self._room = asyncio.Semaphore(self._most)
         self._room_for_huge = asyncio.Semaphore(1)
-        self._idle: list[_Process] = []
-        self._busy: set[_Process] = set()
+        self._servants = Servants(_start)
         self._asked = self._long = 0
         """Bodies that are read or wait for it, and those of them that may take long."""
         self._warming: asyncio.Task[None] | None = None
@@ -137,12 +132,12 @@ class Parsers:
         """Spent on what was read."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {len(self._busy)} busy, {len(self._idle)} idle of {self._most}>"
+        return f"<{type(self).__name__} {self._servants!r} of {self._most}>"
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes there are now."""
-        return tuple(process.pid for process in (*self._idle, *self._busy) if process.is_alive)
+        return self._servants.pids
 
     @property
     def is_warming(self) -> bool:
@@ -160,7 +155,7 @@ class Parsers:
             return True
         if len(job.body) < MEDIUM or self._most < 2 or not self._saturation.is_full:  # noqa: PLR2004 - another one
             return False
-        started = len(self._idle) + len(self._busy)
+        started = len(self._servants)
         if self._asked >= started and started < self._most and self._warming is None:
             self._warming = asyncio.create_task(self._warm())
         return self._asked - self._long < (started - self._long) * IN_LINE
@@ -211,14 +206,14 @@ class Parsers:
         """Have one more process that has read all it needs to know, and waits for work."""
         process = None
         try:
-            process = await _Process.start()
-            await process.ask(self._grants.task(WARMING), WARMING.body)
-            self._idle.append(process)
-        except (OSError, _DiedError):  # who needs one starts one, and tells what is wrong
+            process = await _start()
+            await _asked(process, self._grants.task(WARMING), WARMING.body)
+            self._servants.add(process)
+        except (OSError, DiedError):  # who needs one starts one, and tells what is wrong
             pass
         finally:
             self._warming = None
-            if process is not None and process not in self._idle:
+            if process is not None and not process.fit:
                 await process.kill()
 
     async def close(self) -> None:
@@ -226,9 +221,7 @@ class Parsers:
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.wait([self._warming])
-        for process in (*self._idle, *self._busy):
-            await process.kill()
-        self._idle.clear()
+        await self._servants.close()
 
     async def _ask_page(self, job: Job) -> Parsed | None:
         answer = await self._ask(self._grants.task(job), job.body)
@@ -236,77 +229,28 @@ class Parsers:
 
     async def _ask(self, task: Task, body: bytes) -> tuple[Reply, bytes] | None:
         """What a process makes of a body; None: it died of it."""
-        if not self._idle and self._warming is not None:
+        if not self._servants.has_idle and self._warming is not None:
             await asyncio.wait([self._warming])
-        # One that ended while it was idle (the system takes parsers first when memory ends) is no page's fault.
-        self._idle = [process for process in self._idle if process.is_alive]
-        process = self._idle.pop() if self._idle else await _Process.start()
-        self._busy.add(process)
-        fit = False
         try:
-            reply, packed = await process.ask(task, body)
-            fit = not reply.last
-        except _DiedError:
+            async with self._servants.one() as process:
+                reply, packed = await _asked(process, task, body)
+        except DiedError:
             return None
-        finally:
-            self._busy.discard(process)
-            if fit:
-                self._idle.append(process)
-            else:
-                await process.kill()
         self.cpu_seconds += reply.cpu_seconds
         if reply.fault:
             raise ParserFaultError(reply.fault)
         return reply, packed
 
 
-class _Process:
-    """One parser process."""
+async def _start() -> Servant:
+    # Its last words, when it runs out of memory, are nobody's business.
+    return await Servant.start("crawler.parser_process", stderr=asyncio.subprocess.DEVNULL)
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError(process)
-        self._process = process
-        self._stdin, self._stdout = process.stdin, process.stdout
-        self.pid = process.pid
 
-    @classmethod
-    async def start(cls) -> Self:
-        """Start one: a third of a second, once."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "crawler.parser_process",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # the last words of a parser that ran out of memory
-            limit=1 << 20,
-        )
-        return cls(process)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended, as far as is known."""
-        return self._process.returncode is None
-
-    async def ask(self, task: Task, body: bytes) -> tuple[Reply, bytes]:
-        """What it makes of a body. Raises `_DiedError`."""
-        packed_task = msgspec.msgpack.encode(task)
-        try:
-            async with asyncio.timeout(task.cpu_seconds * PATIENCE):
-                self._stdin.write(LENGTHS.pack(len(packed_task), len(body)) + packed_task)
-                self._stdin.write(body)
-                await self._stdin.drain()
-                of_reply, of_packed = LENGTHS.unpack(await self._stdout.readexactly(LENGTHS.size))
-                reply = await self._stdout.readexactly(of_reply)
-                packed = await self._stdout.readexactly(of_packed)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            raise _DiedError from None
-        return msgspec.msgpack.decode(reply, type=Reply), packed
-
-    async def kill(self) -> None:
-        """End it now."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        self._stdin.close()
-        await self._process.wait()
+async def _asked(process: Servant, task: Task, body: bytes) -> tuple[Reply, bytes]:
+    """What a process makes of a body. Raises DiedError."""
+    process.tell(msgspec.msgpack.encode(task), body)
+    said, packed = await process.hear(task.cpu_seconds * PATIENCE)
+    reply = msgspec.msgpack.decode(said, type=Reply)
+    process.fit = not reply.last
+    return reply, packed

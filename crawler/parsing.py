@@ -36,6 +36,8 @@ class Job:
     parser: str
     types: frozenset[str] = frozenset()
     """Media types stored besides the usual ones."""
+    near_duplicates: bool = True
+    """Whether the SimHash of its text is wanted."""
 
     @property
     def is_heavy(self) -> bool:
@@ -61,7 +63,13 @@ def parse(job: Job) -> Parsed:
         crawler.core.content.UnreadableError: no parser could make anything of it.
     """
     page = parse_page(
-        job.body, job.url, job.content_type, job.headers, parser=job.parser, clock=time.perf_counter
+        job.body,
+        job.url,
+        job.content_type,
+        job.headers,
+        parser=job.parser,
+        clock=time.perf_counter,
+        near_duplicates=job.near_duplicates,
     )
     if not may_store(page.media_type, job.types):
         return Parsed(page)

@@ -30,6 +30,8 @@ class Read:
     page: Page | None = None
     digest: bytes | None = None
     compressed: bytes | None = None
+    fields: str | None = None
+    """What hooks say of it, as in `Visit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,15 @@ class Reader:
     Args:
         parsers: for what is heavy.
         report: is told of a fault of ours, and of the URL that provoked it.
+        near_duplicates: whether the SimHash of each page is wanted.
     """
 
-    def __init__(self, parsers: Parsers, report: Callable[[Exception, str], None]) -> None:
+    def __init__(
+        self, parsers: Parsers, report: Callable[[Exception, str], None], *, near_duplicates: bool = True
+    ) -> None:
         self._parsers = parsers
         self._report = report
+        self._near_duplicates = near_duplicates
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._parsers!r}>"
@@ -71,6 +77,7 @@ class Reader:
             headers=answer.headers,
             parser=parser,
             types=types,
+            near_duplicates=self._near_duplicates,
         )
         detail = UNREADABLE
         try:

@@ -264,4 +264,9 @@ class Recorder:
 
 
 def _weight(visit: Visit) -> int:
-    return VISIT_BYTES + len(visit.compressed or b"") + 200 * len(visit.links)
+    kept = (
+        len(visit.compressed or b"")
+        + len(visit.fields or "")
+        + len(visit.targets[1] if visit.targets else b"")
+    )
+    return VISIT_BYTES + kept + 200 * len(visit.links)

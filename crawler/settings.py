@@ -15,9 +15,10 @@ from typing import Any, Final, TypeAlias
 from crawler import __version__
 from crawler.contradictions import ContradictionError, contradictions, doubts
 from crawler.core.errors import SettingsError
-from crawler.core.masking import secrets_of
+from crawler.core.masking import MASK, mask, secrets_of
 from crawler.core.open_ports import DEFAULT as DEFAULT_PORTS
 from crawler.core.open_ports import Ports
+from crawler.hooking import HOOKS
 from crawler.kinds import (
     AGENT_NAME,
     BROKER,
@@ -48,9 +49,8 @@ from crawler.kinds import (
 from crawler.kinds_looking import LISTEN, PRICE, TOKEN, Price
 from crawler.sources import Given, gather, oddities
 
-__all__ = ["Loaded", "Row", "Settings", "describe", "load", "parse_duration", "parse_size"]
+__all__ = ["Loaded", "Row", "Settings", "describe", "load", "mask", "parse_duration", "parse_size"]
 
-MASK: Final = "********"
 RENEWALS: Final = 4
 """A lease is renewed every quarter of its length: three renewals may fail before it ends."""
 
@@ -201,7 +201,18 @@ class Settings:
         word("debug", "info", "warning", "error"),
         "From where on it is written; --debug writes all of it.",
     )
+    hooks: tuple[str, ...] = knob((), HOOKS, "Functions that are called with each page; docs/hooks.md.")
+    hook_timeout: float = knob(10.0, duration(0.1, 3600), "How long a hook may take for a page.")
+    hook_memory: int = knob(1 << 30, size(64 << 20), "Memory of a hook process.")
+    hook_processes: int | None = knob(
+        None, whole(1, 1024, 2), "Hook processes of a worker process; none: its share of the cores."
+    )
     parser: str = knob("turbohtml", word("turbohtml", "html5lib"), "Which parser reads HTML.")
+    near_duplicates: bool = knob(
+        True,  # noqa: FBT003 - a default
+        FLAG,
+        "Whether pages that say nearly the same are known by it: for `crawl duplicates`, and in traps.",
+    )
 
     def __post_init__(self) -> None:
         if not self.user_agent:
@@ -332,13 +343,3 @@ def _row(name: str, field: dataclasses.Field[Any], loaded: Loaded) -> Row:
     if isinstance(value, tuple):
         raw = kind.show(value).split(",") if value else []
     return Row(name, shown, loaded.origins[name], field.metadata["help"], kind.unit, raw)
-
-
-def mask(secret: str) -> str:
-    """A URL without its passwords; of anything else, nothing."""
-    if "://" not in secret:
-        return MASK
-    secret = re.sub(r"^(https?://)[^:@/]+@", rf"\1{MASK}@", secret)  # a key without a password: a Sentry DSN
-    # Up to the last @, because an unescaped password may hold any character: rather hide too much.
-    bare = re.sub(r"(://[^:@/?]*):.*@", rf"\1:{MASK}@", secret)
-    return re.sub(r"((?:password|passphrase|token|secret)=)[^&]*", rf"\1{MASK}", bare, flags=re.IGNORECASE)

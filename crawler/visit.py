@@ -222,11 +222,8 @@ class TurnVisit:
                     )
                 slot.ended(answer.outcome)
                 # 412 answers a condition that no GET of ours sets (RFC 9110 section 13.1): asked once more, without any.
-                if (
-                    answer.status != UNFULFILLED
-                    or not conditional(condition)
-                    or not await slot.rest(self._until)
-                ):
+                unfulfilled = answer.status == UNFULFILLED and conditional(condition)
+                if not unfulfilled or not await slot.rest(self._until):
                     break
             if self._lease.left() <= 0:
                 self._late = True
@@ -243,6 +240,8 @@ class TurnVisit:
             seen = await tools.reader.read(
                 answer, item.url, parser=parser, types=frozenset(known.crawl.types)
             )
+            if tools.hooks is not None:
+                seen = await tools.hooks.hear(seen, item, known, past)
             named = self._sitemaps(item, known, user_agent) if answer.outcome not in SILENT else ()
             await self._ledger.visited(item, known, seen, past=past, domain_wait=wait, sitemaps=named)
         return True

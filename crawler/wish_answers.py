@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from crawler.adapters.postgres import Record
 from crawler.core.model import LEFT, CrawlState, Outcome
+from crawler.core.said import BY_HOOK
 
 
 class Why(StrEnum):
@@ -128,7 +129,7 @@ def _forbids(row: Record) -> tuple[Why | None, str]:
         return Why.BLOCKED, row["blocked"]
     if row["outcome"] == Outcome.ROBOTS_REFUSED:
         return Why.ROBOTS, row["detail"]
-    if row["outcome"] == Outcome.SCOPE_REFUSED:
+    if row["outcome"] == Outcome.SCOPE_REFUSED and not row["detail"].startswith(BY_HOOK):
         return Why.SCOPE, row["detail"]
     return (Why.BUDGET, "") if row["over"] else (None, "")
 

@@ -43,6 +43,7 @@ from crawler.dispatch import Dispatcher, TurnSizes
 from crawler.enduring import AWAY, Endurance
 from crawler.equipment import equip
 from crawler.guards import Door, MemoryGuard
+from crawler.hook_processes import Hooks
 from crawler.intake import Intake
 from crawler.leases import Leases
 from crawler.memory import keep_large_apart, resident, share_of
@@ -114,10 +115,10 @@ class Worker:
         )
         self._active: dict[asyncio.Task[None], TurnVisit] = {}
         keep_large_apart()
-        self._parsers = Parsers(settings.processes)
+        self._parsers, self._hooks = Parsers(settings.processes), Hooks.of(settings, self._alerts)
         self._memory = MemoryGuard(
             share_of(settings.max_memory, settings.processes),
-            lambda: resident(self._parsers.pids),
+            lambda: resident((*self._parsers.pids, *self._hooks.pids)),
             patience=settings.alert_after,
             stuck=partial(self._alerts.critical, Trouble.MEMORY),
         )
@@ -132,6 +133,7 @@ class Worker:
             door=self._door,
             memory=self._memory,
             parsers=self._parsers,
+            hooks=self._hooks,
         )
         self._presence.vitals = self._meter.told
 
@@ -184,7 +186,7 @@ class Worker:
             longest=settings.max_crawl_delay,
             fault=self._alerts.fault,
         )
-        reader = Reader(self._parsers, self._page_failed)
+        reader = Reader(self._parsers, self._page_failed, near_duplicates=settings.near_duplicates)
         self._tools = equip(
             settings,
             self._database,
@@ -194,6 +196,7 @@ class Worker:
             asker=asker,
             reader=reader,
             recorder=self.recorder,
+            hooks=self._hooks,
         )
         self._meter.decisions = self._tools.decisions
         domains, urgent = Domains(self._database), Urgent(self._database)
@@ -240,6 +243,7 @@ class Worker:
         finally:
             await web.close()
             await self._parsers.close()
+            await self._hooks.close()
             await resolver.close()
             await self._presence.sign_out()
 

@@ -22,6 +22,7 @@ from crawler.adapters.postgres import Database
 from crawler.adapters.queue import PostgresQueue
 from crawler.core.metrics import (
     BOTH,
+    HOOK_ENDS,
     PHASES,
     SCHEDULER,
     SECONDS,
@@ -133,9 +134,10 @@ async def counted(database: Database) -> dict[str, int]:
 async def test_a_worker_tells_all_from_the_start(place: Place) -> None:
     """Before the first page a worker tells every metric of the table, as the kind it is there, every outcome among them at 0."""
     hurry = asyncio.Event()
+    settings = replace(place.settings, hooks=("shop:prices",))
     async with (
         watched(place.settings, place.database) as seen,
-        at_work(place.settings, place.dsn, hurry) as crew,
+        at_work(settings, place.dsn, hurry) as crew,
     ):
         where = place.where()
         before = await scraped(where)
@@ -151,6 +153,7 @@ async def test_a_worker_tells_all_from_the_start(place: Place) -> None:
     assert scrape.values("crawl_visits_total", "outcome") == set(Outcome)
     assert scrape.values("crawl_fetch_phase_seconds_count", "phase") == set(PHASES)
     assert scrape("crawl_fetches_total") == scrape("crawl_visits_total") == 0
+    assert scrape.values("crawl_hook_calls_total", "ended") == set(HOOK_ENDS)
     assert scrape("crawl_build_info", version=__version__) == 1
     assert scrape("crawl_slots", process="0") == 200
     assert 0 < scrape("crawl_memory_bytes") < scrape("crawl_memory_limit_bytes")

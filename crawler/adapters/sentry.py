@@ -23,7 +23,7 @@ from urllib3 import Retry
 from crawler.ports import Event
 
 QUEUED: Final = 20
-"""Events that wait to be sent: there are six kinds, each every five minutes."""
+"""Events that wait to be sent: there are seven kinds, each every five minutes (of hooks, each hook)."""
 KEPT: Final = 4
 """Descriptors: the name of the Sentry is looked up, its certificate is checked, and others are quick to take what is free."""
 PATIENCE: Final = 5

@@ -1,7 +1,7 @@
 """What several commands share: kinds of option, how a database is named, and the settings."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -83,14 +83,21 @@ def reach_options(command: Command) -> Command:
 
 
 def fetch_options(command: Command) -> Command:
-    """How much is fetched at once, as parameters `concurrency` and `processes`; and `reach_options`."""
+    """How much is fetched at once, and with what hooks, as parameters `concurrency`, `processes` and `hooks`; and `reach_options`."""
     concurrency = click.option(
         "--concurrency", type=click.IntRange(1), help="Domains at once, in each process. [default: 200]"
     )
     processes = click.option(
         "--processes", type=click.IntRange(1, 1024), help="Processes to fetch with. [default: 1]"
     )
-    return concurrency(processes(reach_options(command)))
+    hooks = click.option(
+        "--hook",
+        "hooks",
+        multiple=True,
+        metavar="MODULE:FUNCTION",
+        help="A function to be called with each page; may be repeated.",
+    )
+    return concurrency(processes(hooks(reach_options(command))))
 
 
 def log_options(command: Command) -> Command:
@@ -121,8 +128,14 @@ _SETTINGS: Final = {
     "data": "data", "database": "database_url", "amqp": "amqp_url", "concurrency": "domains_at_once", "processes": "processes",
     "dns": "dns_servers", "allow_net": "allow_nets", "proxy": "proxy",
     "metrics_host": "metrics_host", "metrics_port": "metrics_port", "log_format": "log_format",
+    "hooks": "hooks",
 }  # fmt: skip
 """The settings that the options above give, by parameter."""
+
+
+def overrides_of(params: Mapping[str, Any]) -> dict[str, object]:
+    """What the options above say to the settings, by the name of the setting."""
+    return {setting: _given(params.get(option)) for option, setting in _SETTINGS.items()}
 
 
 def settings_from(ctx: click.Context, **overrides: object) -> Loaded:
@@ -131,7 +144,7 @@ def settings_from(ctx: click.Context, **overrides: object) -> Loaded:
     The options above are taken from the context. Raises SettingsError.
     """
     door = ctx.find_object(Door)
-    named = {setting: _given(ctx.params.get(option)) for option, setting in _SETTINGS.items()}
+    named = overrides_of(ctx.params)
     if door is not None and door.debug:
         named["log_level"] = "debug"
     loaded = load(overrides={**named, **overrides}, environ=os.environ, config=door.config if door else None)

@@ -20,6 +20,7 @@ from crawler.cli.telling import telling
 from crawler.core.errors import StateError
 from crawler.core.model import Crawl
 from crawler.crawling import crawl
+from crawler.hook_processes import refuse_hooks
 from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, seen, span
@@ -37,6 +38,7 @@ def refresh_all(settings: Settings, name: str, wait: float | None, *, as_json: b
 
 
 async def _refresh_all(settings: Settings, name: str, wait: float | None, *, as_json: bool) -> int:
+    await refuse_hooks(settings)
     async with opened_to_look(settings) as place:
         if place is None:
             raise NothingYetError

@@ -8,6 +8,7 @@ import click
 from crawler.adapters.crawls import Crawls
 from crawler.cli import DONE, FAILED
 from crawler.cli.looking import print_facts, print_heading, print_json
+from crawler.hook_processes import refuse_hooks
 from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import opened_to_look
 from crawler.phrases import at, count, span
@@ -23,6 +24,7 @@ async def refresh_named(
     settings: Settings, urls: Sequence[str], crawl: str | None, wait: float, *, as_json: bool
 ) -> int:
     """Have these canonical URLs visited, and show what came of it: the exit status."""
+    await refuse_hooks(settings)
     async with opened_to_look(settings) as place:
         if place is None:
             raise NothingYetError

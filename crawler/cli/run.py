@@ -22,7 +22,9 @@ from crawler.cli.wishing import crawl_options
 from crawler.core.addresses import AddressPolicy
 from crawler.core.urls import domain_id, domain_of
 from crawler.crawling import Summary, crawl
-from crawler.exporting import export_to, refuse_unwritable
+from crawler.export_formats import order_for, refuse_unwritable_as
+from crawler.exporting import export_to
+from crawler.hook_processes import refuse_hooks
 from crawler.memory import collect_less
 from crawler.monitoring import watched
 from crawler.opening import Opened, opened
@@ -53,7 +55,7 @@ from crawler.wishing import refuse_unclear, wish_of
     "export_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the pages to FILE as JSON lines in the end.",
+    help="Write the pages to FILE in the end: .jsonl, .jsonl.zst, .parquet or .warc.gz.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -77,7 +79,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     door = ctx.find_object(Door)
     configure(debug=door is not None and door.debug)
     if given["export_file"] is not None:
-        refuse_unwritable(given["export_file"])
+        refuse_unwritable_as(order_for(given["export_file"]))
     seeds = gather(given["urls"], given["file"])
     refuse_unclear(given, "name", "dns", "proxy")
     seeds = excluded(seeds, given["exclude"])
@@ -122,6 +124,7 @@ async def _run(
     export_file: Path | None,
 ) -> int:
     stop, hurry, time_is_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    await refuse_hooks(settings)
     async with opened(settings) as place, watched(settings, place.database, quiet=quiet) as told:
         await refuse_stopped(place, wish.name)
         await _tell_blocked(place, seeds)
@@ -143,7 +146,7 @@ async def _run(
         if time_is_up.is_set():
             summary = replace(summary, interrupted=False)
         if export_file is not None:
-            await export_to(place.database, summary.crawl, export_file, bodies=False)
+            await export_to(place.database, summary.crawl, order_for(export_file), anew=True)
         option = place.option
     if as_json:
         click.echo(json.dumps(as_dict(summary, place.place) | {"time_is_up": time_is_up.is_set()}))

@@ -17,6 +17,7 @@ from crawler.cli.options import fetch_options, log_options, metrics_options, que
 from crawler.cli.stopping import heed_signals
 from crawler.cli.telling import telling
 from crawler.core.errors import UsageError
+from crawler.hook_processes import refuse_hooks
 from crawler.memory import collect_less
 from crawler.monitoring import watched
 from crawler.opening import prepare, reached
@@ -77,6 +78,7 @@ async def _work(settings: Settings, alerts: Alerts, *, quiet: bool) -> int:
     stop, hurry = asyncio.Event(), asyncio.Event()
     form = settings.log_format
     heed_signals(stop, hurry, lambda: None)
+    await refuse_hooks(settings)
     beginning = Beginning(settings, stop)
     async with (
         reached(settings) as place,

@@ -42,6 +42,16 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z_.]{0,40}\d{0,2}|\d{1,3}(?:\.\d{1,3
 """A name in a program, an IPv4 address, or nothing."""
 
 
+def mask(secret: str) -> str:
+    """A URL without its passwords; of anything else, nothing."""
+    if "://" not in secret:
+        return MASK
+    secret = re.sub(r"^(https?://)[^:@/]+@", rf"\1{MASK}@", secret)  # a key without a password: a Sentry DSN
+    # Up to the last @, because an unescaped password may hold any character: rather hide too much.
+    bare = re.sub(r"(://[^:@/?]*):.*@", rf"\1:{MASK}@", secret)
+    return re.sub(r"((?:password|passphrase|token|secret)=)[^&]*", rf"\1{MASK}", bare, flags=re.IGNORECASE)
+
+
 def masked(text: str, secrets: Iterable[str] = ()) -> str:
     """The text without these secrets, and without whatever looks like one."""
     text = without(text, secrets)

@@ -43,6 +43,7 @@ def _each(*values: str) -> tuple[tuple[str, ...], ...]:
 
 PHASES: Final = ("dns", "connect", "tls", "first_byte", "body")
 DECISIONS: Final = ("allowed", "disallowed", "unreachable")
+HOOK_ENDS: Final = ("ok", "refused", "raised", "slow", "died", "wrong")
 AWAY: Final = ("database", "broker")
 SHORT: Final = ("memory", "descriptors")
 DOMAINS: Final = ("ready", "resting", "queued", "held")
@@ -105,10 +106,12 @@ WORKER: Final[Mapping[str, Metric]] = MappingProxyType(
         ),
         "crawl_cpu_seconds_total": Metric(
             "counter",
-            "Processor time of a worker process, and of its parser processes.",
+            "Processor time of a worker process, of its parser processes and of its hooks.",
             ("part",),
-            _each("main", "parsers"),
+            _each("main", "parsers", "hooks"),
         ),
+        "crawl_hook_calls_total": Metric("counter", "Calls of a hook, by how they ended.", ("hook", "ended")),
+        "crawl_hook_seconds_total": Metric("counter", "How long the calls of a hook took.", ("hook",)),
         "crawl_fetch_phase_seconds": Metric(
             "histogram",
             "How long the phases of an attempt took, those that it came to.",

@@ -18,7 +18,7 @@ from crawler.dashboard.models import Attempt, CrawlReasons, PageFull, Reason, Ve
 from crawler.explaining import PARTS, Reasons, reasons
 from crawler.naming import concerned, crawl_named
 from crawler.phrases import seen
-from crawler.stored import earlier, nothing_stored, stored_page, version_of
+from crawler.stored import earlier, fields_of, nothing_stored, stored_page, version_of
 
 MOST_CRAWLS: Final = 20
 """Crawls of which `why` is told of a URL that none of them knows."""
@@ -163,6 +163,7 @@ def _page(row: Any, versions: list[Any]) -> PageFull:
         request_headers=_shown(row["request_headers"]),
         headers=_shown(row["headers"]),
         depth=row["depth"],
+        fields=fields_of(row),
         has_body=row["has_body"],
         versions=[
             Version(

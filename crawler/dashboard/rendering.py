@@ -25,6 +25,7 @@ from crawler.dashboard import charts, stranger
 from crawler.dashboard.families import FAMILIES, FAMILY, family_counts
 from crawler.endings import MEANINGS
 from crawler.phrases import relative, size, span
+from crawler.stored import field_text
 
 HERE: Final = Path(__file__).parent
 REGION: Final = "live_"
@@ -141,7 +142,7 @@ def environment() -> Environment:
     made.filters |= {
         "n": number, "about": about, "size": bytes_, "span": seconds, "seconds": exact_seconds, "ms": milliseconds, "words": stranger.words,
         "short": stranger.short, "full": stranger.full, "plain": stranger.plain, "outside": stranger.outside,
-        "outcome": outcome_badge, "outcome_name": outcome_name, "ordered": ordered,
+        "outcome": outcome_badge, "outcome_name": outcome_name, "ordered": ordered, "as_text": field_text,
     }  # fmt: skip
     made.globals |= {
         "link": link, "place": place, "share": share, "version": __version__, "UNVISITED": UNVISITED, "FAMILY": FAMILY,

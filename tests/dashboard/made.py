@@ -125,7 +125,8 @@ def page(text: str = "A page", **more: Any) -> PageFull:
         "first_at": NOW - timedelta(days=20), "fetched_at": NOW - timedelta(hours=3), "changed_at": NOW - timedelta(days=2),
         "redirect_to": None, "etag": '"abc"', "last_modified": None, "digest": "00" * 32, "text_digest": None, "directives": [],
         "address": "192.0.2.7", "protocol": "HTTP/1.1", "request_headers": [("User-Agent", "faircrawl/0.1.0")],
-        "headers": [("Content-Type", "text/html"), ("X-Long", text)], "depth": 2, "has_body": True,
+        "headers": [("Content-Type", "text/html"), ("X-Long", text)], "depth": 2, "fields": {text: text, "n": [text, None]},
+        "has_body": True,
         "versions": [Version(version=1, seen_until=NOW - timedelta(days=2), status=200, length=4, title=text, digest=None)],
     }  # fmt: skip
     return PageFull(**usual | more)

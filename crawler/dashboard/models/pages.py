@@ -73,6 +73,7 @@ class PageFull(Told):
     request_headers: list[tuple[str, str]]
     headers: list[tuple[str, str]]
     depth: int
+    fields: dict[str, Any]
     has_body: bool
     versions: list[Version]
 
