@@ -14,6 +14,7 @@ from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
 from crawler.core.model import Outcome
 from crawler.core.refresh_rule import OFF
 from crawler.core.retry import patience
+from crawler.core.said import BY_HOOK
 from crawler.letters import BURIED
 from crawler.phrases import count, seen
 
@@ -84,6 +85,8 @@ def meaning(outcome: str | None, status: int | None, detail: str, kept: Any) -> 
         words = "it was not asked for: the domain has used up its pages in this crawl"
     elif kind is Outcome.SCOPE_REFUSED and detail == SPENT:
         words = "it was not asked for: the crawl has used up its pages"
+    elif kind is Outcome.SCOPE_REFUSED and detail.startswith(BY_HOOK):
+        words = "it was fetched, and a hook of the worker does not want it: nothing of it is kept, and its links are not followed"
     elif kind is Outcome.DECODE_ERROR and detail.startswith(BURIED):
         words = "every worker that visited it died: its turn lies with the dead letters, and `crawl dead retry` tries it again"
     elif kind is Outcome.REDIRECT and detail:
@@ -110,6 +113,9 @@ def likeness(outcome: Outcome, kept: Any) -> list[str]:
     if kept["alike"]:
         others = count(kept["alike"], "other page")
         words.append(f"its visible text is the same, but for digits, as that of {others} of this domain")
+    if kept["nearly"]:
+        others = count(kept["nearly"], "other page")
+        words.append(f"its visible text is nearly the same as that of {others} of this domain")
     if SOFT_404.search(kept["title"] or ""):
         words.append("its title is that of an error page, though its status is not: a soft 404")
     return words
@@ -141,9 +147,11 @@ def final_words(row: Any, status: int | None, rule: str) -> str:
 
 
 def _unless(detail: str) -> str:
-    """What would give back what a budget refused; empty where it was none."""
+    """What would give back what a budget or a hook refused; empty where it was none of them."""
     if detail.startswith(SHRUNK):
         return "unless another --max-pages-per-domain is set: that gives the domain 1,000 pages more"
+    if detail.startswith(BY_HOOK):
+        return "for a hook refused it; `crawl refresh` with this URL asks again"
     return {
         OVER_BUDGET: "unless --max-pages-per-domain is raised",
         SPENT: "unless --max-pages is raised",

@@ -29,6 +29,7 @@ from crawler.adapters.postgres import Database
 from crawler.adapters.upkeep import drop_unused_bodies
 from crawler.core.errors import DatabaseError, FaircrawlError
 from crawler.phrases import count, seen
+from crawler.wording import keep_words
 
 log: Final = structlog.get_logger()
 
@@ -63,6 +64,7 @@ def upkeep_jobs(fetches_kept: float) -> tuple[Job, ...]:
         MINUTES,
         Job("bodies", "removes bodies that no page names any more", 86_400, _bodies),
         Job("workers", "forgets machines that never came back", 3600, _workers),
+        Job("search", "reads the words of new pages, for crawls that are searched (page_words)", 60, _search),
     )
 
 
@@ -181,6 +183,16 @@ async def _bodies(database: Database) -> str:
 
 async def _workers(database: Database) -> str:
     return f"{count(len(await database.fetch('workers_forget')), 'row')} removed"
+
+
+async def _search(database: Database) -> str:
+    done = await keep_words(database)
+    said = [
+        f"{count(done.read, 'page')} read",
+        *([f"the words of {count(done.removed, 'page')} removed"] if done.removed else []),
+        *(["more next time"] if done.more else []),
+    ]
+    return ", ".join(said)
 
 
 MINUTES: Final = Job(

@@ -7,9 +7,11 @@ from crawler.core.model import Outcome
 from crawler.endings import MEANINGS, budget_words, meaning, patience_words
 
 
-def kept(alike: int = 0, title: str | None = "A page", redirect_to: str | None = None) -> dict[str, object]:
+def kept(
+    alike: int = 0, title: str | None = "A page", redirect_to: str | None = None, nearly: int = 0
+) -> dict[str, object]:
     """What was kept of a page."""
-    return {"status": 200, "title": title, "alike": alike, "redirect_to": redirect_to}
+    return {"status": 200, "title": title, "alike": alike, "nearly": nearly, "redirect_to": redirect_to}
 
 
 def budget(fresh: int, alike: int, room: int) -> dict[str, int]:

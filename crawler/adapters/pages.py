@@ -18,6 +18,7 @@ from crawler.adapters.postgres import Session, columns
 from crawler.core.content import clean
 from crawler.core.headers import masked
 from crawler.core.model import Outcome, UrlKind, Visit
+from crawler.core.simhash import ALIKE
 
 SMALLINT: Final = 2**15 - 1
 
@@ -77,7 +78,7 @@ async def _changed(
         for v in pages.values()
         if v.targets is not None
     ]
-    rows = await session.fetch("record_pages", *columns(map(_page_row, pages.values()), 25))
+    rows = await session.fetch("record_pages", *columns(map(_page_row, pages.values()), 25), ALIKE)
     if targets:
         await session.fetch("record_targets", *columns(targets, 6))
     if rows:

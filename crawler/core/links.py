@@ -30,6 +30,7 @@ from crawler.core.directives import (
 from crawler.core.gist import gist
 from crawler.core.model import Page
 from crawler.core.references import resolve
+from crawler.core.simhash import simhash
 from crawler.core.trees import PARSER_FAILS, Clock, html_tree, tree_text
 
 MAX_LINKS: Final = 5_000
@@ -107,12 +108,14 @@ def parse_page(
     *,
     parser: str = "turbohtml",
     clock: Clock | None = None,
+    near_duplicates: bool = False,
 ) -> Page:
     """What a body says: its links and the facts of `Page`.
 
     `url` is where the body came from, canonical; `headers` are the response's, for X-Robots-Tag,
     Content-Language and Refresh. `parser` is ``turbohtml`` or ``html5lib``, the slow reference.
     `clock` tells the seconds: with it most pages take fewer (`trees.html_tree`), and say the same.
+    `near_duplicates`: with the SimHash of its text.
 
     Raises:
         crawler.core.content.UnreadableError: no parser could make anything of it.
@@ -148,6 +151,7 @@ def parse_page(
         text_digest=content.text_digest(text),
         # A page of links without a word may be one of a trap's too: then its title is all it says.
         gist=gist(text, url) or (gist(f"silent: {found.title or ''}", url) if found.references else None),
+        simhash=simhash(text) if near_duplicates else None,
     )
 
 

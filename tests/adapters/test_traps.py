@@ -1,19 +1,24 @@
 """The budget of a domain that says the same again and again: counted exactly, used up, and given anew by hand."""
 
 import random
+import re
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
 import pytest
 
 from crawler.adapters.frontier import OVER_BUDGET, SHRUNK
-from crawler.adapters.postgres import Database
+from crawler.adapters.pages import _page_row
+from crawler.adapters.postgres import LOOKUPS, QUERIES, SESSION, Database, columns
 from crawler.core.model import Outcome, Page, Visit
+from crawler.core.simhash import ALIKE, simhash
 from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id
 from tests.making import Frontiers, release, row, rows, settled, visit
 
 A, B = "https://a.example/", "https://b.example/"
+NUMBERS = str.maketrans("01", "xy")
 SEEDS = 230
 """A few more URLs than a `tight` domain has room for."""
 
@@ -27,6 +32,11 @@ def heart(database: Database) -> Frontiers:
 def said(item: TurnUrl, gist: int | None, **more: Any) -> Visit:
     """A visit to a page that says this."""
     return replace(visit(item), page=Page("text/html", "utf-8", gist=gist), **more)
+
+
+def nearly(item: TurnUrl, gist: int, simhash: int | None) -> Visit:
+    """A visit to a page of this SimHash, that says something of its own."""
+    return replace(visit(item), page=Page("text/html", "utf-8", gist=gist, simhash=simhash))
 
 
 async def budget(heart: Frontiers, crawl_id: int) -> tuple[int, int, int, int]:
@@ -70,6 +80,51 @@ async def test_counted(heart: Frontiers) -> None:
 
     assert first == (3, 2, 1, 1000 + 4 * 2 - 1)
     assert await budget(heart, crawl) == (6, 3, 2, 1000 + 4 * 3 - 2)
+
+
+async def test_nearly_the_same_counts_as_the_same(heart: Frontiers) -> None:
+    """A page that differs by three bits from another, earlier or in its batch, is a copy; one that differs by four is none."""
+    crawl = await heart.crawl(*(f"{A}{n}" for n in range(8)), name="nearly")
+    _, urls = await heart.hold("a.example")
+    await heart.record([nearly(urls[0], 0, 0), nearly(urls[1], 1, 0b111), nearly(urls[2], 2, None)])
+    first = await budget(heart, crawl)
+    await heart.record(
+        [nearly(urls[3], 3, 0b111000), nearly(urls[4], 4, -1), nearly(urls[5], 5, 0b1111 << 40)]
+    )
+    second = await budget(heart, crawl)
+    await heart.record([nearly(urls[6], 6, -8), nearly(urls[7], 7, None)])
+
+    assert first == (3, 2, 1, 1000 + 4 * 2 - 1)
+    assert second == (6, 4, 2, 1000 + 4 * 4 - 2)
+    assert await budget(heart, crawl) == (8, 5, 3, 1000 + 4 * 5 - 3)
+
+
+async def test_few_are_looked_at(heart: Frontiers, database: Database) -> None:
+    """However many pages of a domain begin with the same bits and are not near, thirty of them are looked at."""
+    crawl = await heart.crawl(f"{A}0")
+    _, urls = await heart.hold("a.example")
+    await database.script(
+        "insert into pages (domain_id, crawl_id, url_hash, fetched_at, outcome, simhash)"
+        f" select {domain_id('a.example')}, {crawl}, n::text::bytea, now(), 'ok', 1000 + (n << 12) from generate_series(1, 3000) n;"
+        " analyze pages"
+    )
+    session = SESSION | LOOKUPS | {"session_preload_libraries": "auto_explain", "client_min_messages": "log"}
+    told: list[str] = []
+    connection = await asyncpg.connect(database.dsn, server_settings=session)
+    connection.add_log_listener(lambda _, message: told.append(message.message))
+    await connection.execute(
+        "load 'auto_explain'; set auto_explain.log_min_duration = 0; set auto_explain.log_analyze = on"
+    )
+    rows = [_page_row(nearly(urls[0], 1, 0))]
+    await connection.fetch(QUERIES["record_pages"], *columns(rows, 25), ALIKE)
+    await connection.close()
+    read = [
+        float(n)
+        for text in told
+        for n in re.findall(r"using pages_\d+_domain_id_crawl_id_expr\w* .*rows=([\d.]+) ", text)
+    ]
+
+    assert max(read) == 30
 
 
 async def test_counted_once(heart: Frontiers) -> None:
@@ -130,6 +185,37 @@ async def test_a_pure_trap_ends(heart: Frontiers) -> None:
     assert turns == 2
     assert tuple(closed) == (SEEDS - 205, f"{SHRUNK}205 pages", f"{SHRUNK}205 pages")
     assert await heart.crawls.finish(crawl)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_trap_of_a_few_words_each_ends(heart: Frontiers, known: bool) -> None:  # noqa: FBT001 - a case
+    """A domain whose pages differ by a word or two each, so that no gist is another's, loses its room too; without SimHash none."""
+    crawl = await heart.crawl(*(f"{A}{n}" for n in range(SEEDS)))
+    await tight(heart, crawl)
+    dice, left = random.Random(1), None
+    words = [
+        f"{a}{b}"
+        for a in ("amber", "birch", "cedar", "delta", "fjord")
+        for b in map(str, "abcdefghijklmnopqrstuvw")
+    ]
+    text = " ".join(words)
+    turn, urls = await heart.hold("a.example")
+    said_of_all = [
+        text.replace(dice.choice(words), dice.choice(words)) + f" {n:b}".translate(NUMBERS)
+        for n in range(SEEDS)
+    ]
+    for batch in range(0, len(urls), 20):
+        visits = [
+            nearly(url, batch + n, simhash(said_of_all[batch + n]) if known else None)
+            for n, url in enumerate(urls[batch : batch + 20])
+        ]
+        await heart.record(visits)
+        left = await budget(heart, crawl)
+    await heart.record([], [release("a.example", turn)])
+
+    assert left is not None
+    assert (left[2] > 0.9 * left[0]) == known
+    assert (left[3] < 200) == known
 
 
 async def test_an_honest_domain_does_not(heart: Frontiers) -> None:

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.xdist_group("schedulers")  # each wants the machine to 
 
 SECONDS: Final = 10.0
 """Within so many another leads, on a busy machine; mostly it is one."""
-ALL: Final = {"refresh", "robots", "partitions", "counters", "minutes", "bodies", "workers"}
+ALL: Final = {"refresh", "robots", "partitions", "counters", "minutes", "bodies", "workers", "search"}
 COUNT_RUNS: Final = """
 create table runs (name text, ran_by text, at timestamptz);
 create function run_began() returns trigger language plpgsql as $$ begin
