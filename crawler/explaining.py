@@ -20,6 +20,7 @@ from crawler.core.politeness import Pace, pace
 from crawler.core.robots import product_token
 from crawler.core.robots_record import RobotsRecord, effective, needs_fetch
 from crawler.core.scope import UNIT, KeySet, Scope, candidate_keys, scope_key
+from crawler.core.simhash import ALIKE
 from crawler.core.urls import domain_id, domain_of, origin_of, path_of, url_hash
 from crawler.endings import budget_words, final_words, meaning, patience_words, sitemap_meaning
 from crawler.phrases import at, count, relative, span
@@ -72,9 +73,10 @@ async def reasons(database: Database, settings: Settings, url: str, crawl: Crawl
     fetches = await database.fetch("url_fetches", number, digest, crawl.crawl_id, MOST_VISITS)
     budget = await database.row("domain_budget", number, crawl.crawl_id)
     is_sitemap = row is not None and row["kind"] == UrlKind.SITEMAP
-    kept = await database.row(
-        "sitemap_known" if is_sitemap else "page_likeness", number, crawl.crawl_id, digest
-    )
+    if is_sitemap:
+        kept = await database.row("sitemap_known", number, crawl.crawl_id, digest)
+    else:
+        kept = await database.row("page_likeness", number, crawl.crawl_id, digest, ALIKE)
     retiming = bool(await database.value("retiming", crawl.crawl_id))
     asked = row is not None and bool(fetches) and fetches[0]["outcome"] == row["outcome"]
     status = fetches[0]["status"] if asked else None
@@ -116,6 +118,8 @@ def _known(row: Any, now: datetime) -> Verdict:
         words = "it is a seed: it was asked for by name"
         if source:
             words = f"it is what a seed, {source}, redirects to: it counts as a seed itself"
+    elif row["found_hash"] is None:
+        words = "it was imported, as visited elsewhere (`crawl import --seen`)"
     else:
         by = "a redirect of" if row["hops"] else "a link on"
         words = f"it was found as {by} {source or 'a page that is no longer known'}"
@@ -279,13 +283,14 @@ def _ending(outcome: str, status: int | None, detail: str) -> str:
 def _outcome(row: Any, status: int | None, kept: Any, now: datetime) -> Verdict:
     """What its last outcome means, and since when the page says what it says."""
     if row is None:
-        return Verdict("none, for it was never visited", {"alike": 0})
+        return Verdict("none, for it was never visited", {"alike": 0, "nearly": 0})
     if row["kind"] == UrlKind.SITEMAP:
         words, facts = sitemap_read(kept, now)
         return Verdict(f"{sitemap_meaning(row['outcome'], status, row['detail'])}; {words}", facts)
     changes, facts = last_change(kept, now)
     words = "; ".join([meaning(row["outcome"], status, row["detail"], kept), *changes])
-    return Verdict(words, {"alike": 0 if kept is None else kept["alike"], **facts})
+    others = {name: 0 if kept is None else kept[name] for name in ("alike", "nearly")}
+    return Verdict(words, {**others, **facts})
 
 
 def _next(crawl: Crawl, row: Any, status: int | None, now: datetime) -> Verdict:

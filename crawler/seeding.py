@@ -18,8 +18,9 @@ from typing import Final, Protocol, TypeVar
 from crawler.adapters.crawls import Crawls
 from crawler.adapters.frontier import Frontier
 from crawler.adapters.postgres import Database
-from crawler.adapters.seeding import Row, Seeding, Sown
+from crawler.adapters.seeding import Row, Rows, Seeding, Sown, Told
 from crawler.core.errors import BrokerError, DatabaseBusyError, DatabaseUnavailableError
+from crawler.core.lines import Lines
 from crawler.core.model import Crawl
 from crawler.core.urls import url_hash
 from crawler.dispatch import LEAST_HIGH_WATER, Dispatcher, TurnSizes
@@ -27,7 +28,7 @@ from crawler.enduring import AWAY
 from crawler.opening import Opened
 from crawler.phrases import seen
 from crawler.queues import opened_queue
-from crawler.seeds import Lines, Sieve, Source, is_remark, refuse_line, seed_in
+from crawler.seeds import Sieve, Source, is_remark, refuse_line, seed_in
 from crawler.settings import Settings
 
 ROWS: Final = 20_000
@@ -69,16 +70,21 @@ class Tally:
     """Of the known: had failed, and are tried again."""
     queued: int = 0
     """Turns that were put on the broker's queue."""
+    left_out: int = 0
+    """URLs of other programs' files that this crawl has no use for (`crawl import`)."""
+    overdue: int = 0
+    """Of the new: visited elsewhere, and due again already."""
 
 
 @dataclass(slots=True)
 class Batch:
     """Seeds that are put together, and the lines that it took to read them."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: dict[str, Row | Told] = field(default_factory=dict)
     """By URL."""
     lines: int = 0
     bad: int = 0
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,22 @@ class Result:
     crawl: Crawl | None
     is_new: bool
     seconds: float
+
+
+class Batches(Protocol):
+    """Gives batches."""
+
+    ended: bool
+
+    async def next(self) -> Batch:
+        """The next batch; after the last one, `ended` is True."""
+
+
+class Sowing(Protocol):
+    """Puts batches on the frontier of one crawl."""
+
+    async def put(self, rows: Rows) -> Sown:
+        """Put a batch of different URLs there."""
 
 
 class Reader:
@@ -163,12 +185,19 @@ class Sower:
     """Puts batches on the frontier of one crawl, and its turns on the broker's queue."""
 
     def __init__(
-        self, opened: Opened, crawl_id: int, dispatcher: Dispatcher | None, tally: Tally, teller: Teller
+        self,
+        opened: Opened,
+        crawl_id: int,
+        sowing: Sowing,
+        dispatcher: Dispatcher | None,
+        *,
+        tally: Tally,
+        teller: Teller,
     ) -> None:
         self._opened = opened
         self._crawl_id = crawl_id
         self._crawls = Crawls(opened.database)
-        self._seeding = Seeding(opened.database, crawl_id)
+        self._sowing = sowing
         self._dispatcher = dispatcher
         self._tally = tally
         self._teller = teller
@@ -182,7 +211,7 @@ class Sower:
         """
         sown = NOTHING
         if batch.rows:
-            sown = await self._persist(lambda: self._seeding.put(batch.rows.values()))
+            sown = await self._persist(lambda: self._sowing.put(batch.rows.values()))
         count(self._tally, batch, sown)
         self._teller(self._tally)
         self._warn(sown.blocked)
@@ -244,11 +273,12 @@ class Sower:
 async def seed(
     settings: Settings,
     opened: Opened,
-    reader: Reader,
+    reader: Batches,
     make: Callable[[Collection[str], bool], Awaitable[tuple[Crawl, bool]]],
     *,
     tally: Tally,
     teller: Teller,
+    sowing: Callable[[Database, int], Sowing] = Seeding,
 ) -> Result:
     """Read all there is, and put it on the frontier.
 
@@ -260,6 +290,7 @@ async def seed(
             It returns the crawl, and whether it is new.
         tally: Is kept up to date, for who is interrupted.
         teller: Shows it.
+        sowing: Puts it there.
     """
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -272,7 +303,8 @@ async def seed(
         return Result(None, is_new=False, seconds=clock() - began)
     crawl, is_new = await make({row.domain for row in batch.rows.values()}, reader.ended)
     async with _dispatcher(settings, opened.dsn) as dispatcher, asyncio.TaskGroup() as tasks:
-        sower = Sower(opened, crawl.crawl_id, dispatcher, tally, teller)
+        sown_by = sowing(opened.database, crawl.crawl_id)
+        sower = Sower(opened, crawl.crawl_id, sown_by, dispatcher, tally=tally, teller=teller)
         putting = tasks.create_task(sower.put(batch))
         while not reader.ended:
             batch = await reader.next()
@@ -288,9 +320,11 @@ async def seed(
 
 def count(tally: Tally, batch: Batch, sown: Sown) -> None:
     """Add a batch that is safe now."""
-    twice = batch.lines - batch.bad - len(batch.rows)
+    twice = batch.lines - batch.bad - batch.left_out - len(batch.rows)
     tally.lines += batch.lines
     tally.bad += batch.bad
+    tally.left_out += batch.left_out
+    tally.overdue += sown.overdue
     tally.new += sown.new
     tally.known += sown.known + twice
     tally.forgotten += sown.forgotten

@@ -3,7 +3,7 @@
     pieces of a file ──► Lines ──► a line each ──► seed_in: a URL? ──► Sieve: one that this crawl may have? ──► frontier
 
 1. A line that is empty or begins with # is passed over. Any other is one URL, in UTF-8, and nothing else.
-2. A line, however long, takes no more memory than `LONGEST_LINE` and a piece.
+2. A line, however long, takes no more memory than `LONGEST_LINE` and a piece (`core.lines`).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from crawler.adapters.hosts import HostsFile
 from crawler.core.addresses import AddressPolicy, literal
 from crawler.core.errors import UrlError, UsageError
+from crawler.core.lines import LONGEST_LINE, Lines
 from crawler.core.model import FoundLink, ScopeKind
 from crawler.core.patterns import compiled
 from crawler.core.scope import exclusion, scope_key
@@ -26,48 +27,9 @@ from crawler.core.urls import canonical, canonical_or_error, domain_id, domain_o
 
 PIECE: Final = 1 << 16
 """Bytes of a file read at once."""
-LONGEST_LINE: Final = 1 << 16
-"""Far beyond any URL that can be crawled, also before its fragment is dropped."""
 SHOWN: Final = 80
-_BOM: Final = b"\xef\xbb\xbf"
 _UNREADABLE: Final = "\ufffd"
 _BY_HOST: Final = frozenset({ScopeKind.HOST, ScopeKind.DOMAIN, ScopeKind.ANY})
-
-
-class Lines:
-    """Pieces of a file in, its lines out, without what ends them: LF, CRLF or CR."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self._at_start = True
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is the beginning of a line that nothing has ended yet."""
-        return bool(self._rest)
-
-    def feed(self, piece: bytes) -> list[str]:
-        """The lines that end in this piece. Of one that is too long, as much as shows that."""
-        data = self._rest + piece
-        end = max(data.rfind(b"\n"), data.rfind(b"\r", 0, -1)) + 1  # a CR at the end may be half of CRLF
-        if not end:
-            self._rest = data[: LONGEST_LINE + 1]
-            return []
-        self._rest = data[end:]
-        return self._cut(data[:end])
-
-    def end(self) -> list[str]:
-        """The last line, if nothing ended it."""
-        rest, self._rest = self._rest, b""
-        return self._cut(rest)
-
-    def _cut(self, data: bytes) -> list[str]:
-        if self._at_start:
-            data, self._at_start = data.removeprefix(_BOM), False
-        lines = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        if not lines[-1]:
-            del lines[-1]
-        return lines
 
 
 def seed_in(text: str) -> str | None:
@@ -274,8 +236,8 @@ def links(crawl_id: int, urls: Iterable[str]) -> list[FoundLink]:
     return found
 
 
-def open_input(file: Path) -> int:
-    """A file that seeds are read from, opened; ``-`` is standard input.
+def open_input(file: Path, shown: str | None = None) -> int:
+    """A file that seeds are read from, opened; ``-`` is standard input. *shown*: what it is called in an error.
 
     Raises:
         UsageError: it cannot be read.
@@ -284,23 +246,24 @@ def open_input(file: Path) -> int:
         return os.dup(sys.stdin.fileno()) if str(file) == "-" else os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError, AttributeError) as error:  # None: it was closed before we began
         reason = getattr(error, "strerror", None) or "it is closed"
-        raise UsageError(f"{_named(file)} cannot be read: {reason}") from error
+        raise UsageError(f"{shown or _named(file)} cannot be read: {reason}") from error
 
 
-def read_piece(fd: int, file: Path) -> bytes:
+def read_piece(fd: int, file: Path, shown: str | None = None) -> bytes:
     """The next bytes of what `open_input` opened; empty at its end. Raises UsageError."""
     try:
         return os.read(fd, PIECE)
     except OSError as error:
-        raise UsageError(f"{_named(file)} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{shown or _named(file)} cannot be read: {error.strerror}") from error
 
 
 class Source:
     """A file, a pipe or a terminal, read without holding up the loop."""
 
-    def __init__(self, fd: int, file: Path) -> None:
+    def __init__(self, fd: int, file: Path, shown: str | None = None) -> None:
         self._fd = fd
         self._file = file
+        self._shown = shown
         self._woken = asyncio.Event()
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
@@ -315,7 +278,7 @@ class Source:
         """What has come; empty: that was the end. None: nothing until that time of the loop's clock."""
         while not self.stopped:
             if self._poll.poll(0):
-                return read_piece(self._fd, self._file)
+                return read_piece(self._fd, self._file, self._shown)
             if not await self._waited(until):
                 return None
         return b""

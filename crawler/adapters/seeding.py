@@ -7,9 +7,11 @@
 3. Each batch has a connection of its own, since its session has a temporary table: whatever breaks, the next one begins anew.
 """
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from crawler.adapters.crawls import CHANGED
 from crawler.adapters.postgres import Database, Session
@@ -32,6 +34,33 @@ class Row(NamedTuple):
     """What it adds to the crawl's scope."""
 
 
+class Told(NamedTuple):
+    """A URL as another program's file tells of it (`crawl import`): a `Row`, and what is said of it."""
+
+    domain_id: int
+    url_hash: bytes
+    url: str
+    domain: str
+    scope_key: int
+    sooner: float | None = None
+    """Seconds of priority besides those of a seed."""
+    lastmod: datetime | None = None
+    changefreq: float | None = None
+    """Seconds."""
+    at: datetime | None = None
+    """When it was visited elsewhere; None: now. This and what follows is of URLs that were."""
+    outcome: str | None = None
+    status: int | None = None
+    content_type: str | None = None
+    revisit: float | None = None
+    """Seconds from a visit to the next, where pages are visited by how they change; None: as of a page that nothing is known of."""
+    period: float | None = None
+    """Seconds between its changes, as estimated."""
+
+
+Rows: TypeAlias = Collection[Row | Told]
+
+
 @dataclass(frozen=True, slots=True)
 class Sown:
     """What putting a batch has done."""
@@ -48,6 +77,8 @@ class Sown:
     """Some domains that are blocked, and why."""
     woken: bool = False
     """The crawl was finished, and runs again: `Crawls.start` has to tell the rest of its domains."""
+    overdue: int = 0
+    """Of what is new and was visited elsewhere: how many are due now, by the crawl's rule."""
 
 
 class Seeding:
@@ -57,28 +88,20 @@ class Seeding:
         self._database = database
         self._crawl_id = crawl_id
 
-    async def put(self, rows: Collection[Row]) -> Sown:
+    async def put(self, rows: Rows) -> Sown:
         """Put a batch of different seeds on the frontier, and tell the workers.
 
         Raises:
             UsageError: the crawl is being deleted.
             DatabaseBusyError, DatabaseUnavailableError: nothing was written, or all of it; put the same batch again.
         """
-        async with self._database.connection() as connection, connection.transaction():
-            session = Session(connection)
-            await session.fetch("look_up")
-            await session.fetch("seed_tables")
-            await connection.copy_records_to_table("seeds", records=rows, columns=Row._fields)
-            blocked = await session.fetch("seed_blocked", WARNINGS)
+        async with filled(self._database, self._crawl_id, rows) as (session, blocked):
             sown = await self._write(session, len(rows), blocked)
         await self._database.notify(CHANGED, str(self._crawl_id))
         return sown
 
     async def _write(self, session: Session, seeds: int, blocked: Collection[Any]) -> Sown:
         crawl_id = self._crawl_id
-        await session.fetch("crawl_hold", crawl_id)
-        if await session.value("crawl_deleting", crawl_id):
-            raise UsageError("the crawl is being deleted: wait until that is done, or give another name")
         new = int(await session.value("seed_put", crawl_id, SOONER))
         forgotten = int(await session.value("seed_forgotten")) if new < seeds else 0
         known = seeds - new - forgotten
@@ -92,3 +115,25 @@ class Seeding:
         domains = int(await session.value("seed_touch", crawl_id)) if new or again else 0
         told = [(row["name"], row["blocked"]) for row in blocked]
         return Sown(new, known, forgotten, again, domains, told, woken)
+
+
+@contextlib.asynccontextmanager
+async def filled(
+    database: Database, crawl_id: int, rows: Rows
+) -> AsyncIterator[tuple[Session, Collection[Any]]]:
+    """A transaction in which the crawl is held and the table of seeds has these rows; and some of their domains that are blocked.
+
+    Raises:
+        UsageError: the crawl is being deleted.
+    """
+    async with database.connection() as connection, connection.transaction():
+        session = Session(connection)
+        await session.fetch("look_up")
+        await session.fetch("seed_tables")
+        columns = next(iter(rows))._fields
+        await connection.copy_records_to_table("seeds", records=rows, columns=columns)
+        blocked = await session.fetch("seed_blocked", WARNINGS)
+        await session.fetch("crawl_hold", crawl_id)
+        if await session.value("crawl_deleting", crawl_id):
+            raise UsageError("the crawl is being deleted: wait until that is done, or give another name")
+        yield session, blocked

@@ -1,45 +1,28 @@
 """`crawl seed`: give a crawl its seeds, for workers on any number of machines."""
 
 import asyncio
-import contextlib
 import json
 import os
-import signal
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import uvloop
-from click.core import ParameterSource
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from crawler.adapters.hosts import HostsFile
 from crawler.cli import DONE, FAILED, INTERRUPTED, Door
-from crawler.cli.options import queue_options, settings_from
+from crawler.cli.options import queue_options
+from crawler.cli.sowing import as_dict, as_text, checked, counts, heed_signals, last_words, telling
 from crawler.cli.wishing import crawl_options
-from crawler.core.addresses import AddressPolicy
-from crawler.core.model import Crawl, CrawlState
-from crawler.core.urls import canonical_or_error, domain_of
-from crawler.opening import Opened, opened
-from crawler.phrases import count, seen, span
-from crawler.seeding import Reader, Result, Tally, Teller, seed
-from crawler.seeds import Source, open_input, refuse_name, refuse_private
+from crawler.core.urls import canonical_or_error
+from crawler.opening import opened
+from crawler.seeding import Reader, Tally, seed
+from crawler.seeds import Source, open_input, refuse_name
 from crawler.settings import Settings
 from crawler.telemetry import configure
-from crawler.wishing import Making, refuse_unclear, sieve_of, wish_of
+from crawler.wishing import Making, sieve_of
 
 STDIN: Final = "-"
-LONG: Final = 1.0
-"""Seconds after which it is worth saying how long it took."""
-IDLE: Final = 3.0
-"""Seconds without a batch after which nothing seems to come; also PostgreSQL may be slow."""
-SHORT: Final = 0.001
 
 
 @click.command("seed")
@@ -79,18 +62,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     refuse_name(given["name"])
     file = _file(ctx, given)
     named = tuple(dict.fromkeys(canonical_or_error(text) for text in given["urls"] if text != STDIN))
-    refuse_unclear(given)
-    settings = settings_from(ctx, user_agent=given["user_agent"]).settings
-    refuse_private(named, AddressPolicy(settings.allow_nets), HostsFile(settings.hosts_file))
-    domains = {domain_of(url) for url in named}
-    if given["ignore_robots"] and not given["i_own"] and not domains:
-        raise click.UsageError(
-            "--ignore-robots is for your own sites only: name every seed's domain with --i-own", ctx
-        )
-    wish_of(given, given["name"], domains, settings)  # whatever is wrong with it, before anything is done
-    asked = frozenset(
-        option for option in given if ctx.get_parameter_source(option) is ParameterSource.COMMANDLINE
-    )
+    settings, asked = checked(ctx, given, named)
     fd = None if file is None else open_input(file)
     try:
         source = None if fd is None or file is None else Source(fd, file)
@@ -127,165 +99,25 @@ async def _seed(
 ) -> int:
     tally = Tally()
     async with opened(settings) as place:
-        with _telling(given["name"], quiet=given["quiet"]) as teller:
-            _heed_signals(source, teller)
+        with telling(f"seeding {given['name']}", quiet=given["quiet"]) as teller:
+            heed_signals(source, teller)
             making = Making(place, settings, given, asked, teller)
             outline = await making.outline()
             reader = Reader(named, source, sieve_of(outline, settings), teller)
-            with _last_words(tally, teller):
+            with last_words(tally, teller):
                 result = await seed(settings, place, reader, making.make, tally=tally, teller=teller)
         workers = int(await place.database.value("workers_slots"))
     interrupted = source is not None and source.stopped
     if given["as_json"]:
-        told = _as_dict(given["name"], result, tally, place)
+        told = as_dict(given["name"], result, tally, place)
         queued = None if settings.amqp_url is None else tally.queued
         click.echo(json.dumps(told | {"queued": queued, "interrupted": interrupted}))
     elif interrupted:
-        click.echo(f"interrupted: {_counts(tally)} were taken; the same command goes on")
+        click.echo(f"interrupted: {counts(tally)} were taken; the same command goes on")
     elif result.crawl is None:
-        click.echo(f"crawl: nothing to seed: {_counts(tally)}", err=True)
+        click.echo(f"crawl: nothing to seed: {counts(tally)}", err=True)
     else:
-        click.echo(_as_text(result.crawl, result, tally, place, workers=workers))
+        click.echo(as_text(result.crawl, result, tally, place, workers=workers))
     if interrupted:
         return INTERRUPTED
     return DONE if tally.new or tally.known else FAILED
-
-
-def _heed_signals(source: Source | None, teller: Teller) -> None:
-    """The first Ctrl-C or SIGTERM ends the reading, and what was read is put; the second ends it all."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def heed() -> None:
-        if source is not None and not source.stopped:
-            source.stop()
-            teller.say("stopping when what was read is on the frontier; interrupt again to stop at once")
-        elif task is not None:
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, heed)
-
-
-@contextlib.contextmanager
-def _last_words(tally: Tally, teller: Teller) -> Iterator[None]:
-    """However it fails, what was taken is safe."""
-    try:
-        yield
-    except BaseException:
-        if tally.lines:
-            teller.say(f"{_counts(tally)} were taken before that; the same command goes on")
-        raise
-
-
-@contextlib.contextmanager
-def _telling(name: str, *, quiet: bool) -> Iterator[Teller]:
-    """The teller that fits where stderr goes."""
-    console = Console(stderr=True, highlight=False)
-    if console.is_terminal and not quiet:
-        teller = OnTerminal(name, console)
-        with Live(teller, console=console, refresh_per_second=4, transient=True):
-            yield teller
-    else:
-        yield Elsewhere()
-
-
-class Elsewhere:
-    """Says only what has to be said."""
-
-    def __call__(self, tally: Tally) -> None:
-        """Show nothing."""
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        click.echo(f"crawl: {seen(text)}", err=True)
-
-
-class OnTerminal:
-    """Two lines that move."""
-
-    def __init__(self, name: str, console: Console) -> None:
-        self._name = name
-        self._console = console
-        self._tally = Tally()
-        self._began = self._last = time.monotonic()
-
-    def __call__(self, tally: Tally) -> None:
-        """There is news."""
-        self._tally = tally
-        self._last = time.monotonic()
-
-    def __rich__(self) -> Table:
-        """The lines as they are now."""
-        tally, now = self._tally, time.monotonic()
-        speed = tally.lines / max(self._last - self._began, SHORT)
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column()
-        table.add_row(
-            f"seeding {self._name}",
-            Text.assemble(
-                (f"{tally.lines:,}", "bold green"), " lines  ", (f"{speed:,.0f}", "bold"), " lines/s  ", span(now - self._began)
-            ),
-        )  # fmt: skip
-        waits = now - self._last > IDLE
-        table.add_row("waits for" if waits else "so far", "more lines" if waits else _kinds(tally))
-        return table
-
-    def say(self, text: str) -> None:
-        """A line that stays, above them."""
-        self._console.print(Text(f"crawl: {seen(text)}"), soft_wrap=True)
-
-
-def _kinds(tally: Tally) -> str:
-    """What became of the lines."""
-    words = [f"{tally.new:,} new", f"{tally.known:,} known"]
-    if tally.again:
-        words[-1] += f" ({tally.again:,} of them tried again)"
-    words.append(f"{tally.bad:,} bad")
-    if tally.forgotten:
-        words.append(f"{tally.forgotten:,} of forgotten domains")
-    return ", ".join(words)
-
-
-def _counts(tally: Tally) -> str:
-    return f"{count(tally.lines, 'line')} ({_kinds(tally)})"
-
-
-def _as_dict(name: str, result: Result, tally: Tally, place: Opened) -> dict[str, Any]:
-    """The summary as JSON has it."""
-    return {
-        "crawl": name,
-        "state": None if result.crawl is None else result.crawl.state.value,
-        "created": result.is_new,
-        **asdict(tally),
-        "seconds": round(result.seconds, 3),
-        "lines_per_second": round(tally.lines / result.seconds, 1) if result.seconds else 0.0,
-        "data": place.place,
-    }
-
-
-def _as_text(crawl: Crawl, result: Result, tally: Tally, place: Opened, *, workers: int) -> str:
-    """The summary as a person reads it, with what to do next."""
-    shown, option = seen(crawl.name), place.option
-    lines = [f"crawl {shown} {'made' if result.is_new else 'extended'}: {_counts(tally)}"]
-    if result.seconds > LONG:
-        lines.append(f"  speed      {tally.lines / result.seconds:,.0f} lines/s, {span(result.seconds)}")
-    if tally.queued:
-        lines.append(f"  queue      {count(tally.queued, 'turn')} put on it")
-    lines.append(f"  data       {place.place}")
-    match crawl.state:
-        case CrawlState.PAUSED | CrawlState.CANCELLED:
-            lines.append(f"  state      {crawl.state}, and stays so")
-            again = f"crawl resume {shown}{option}"
-        case CrawlState.FINISHED if tally.new or tally.again:
-            lines.append("  state      finished: a limit is reached")
-            again = f"crawl set {shown} max-pages=N{option}"
-        case CrawlState.FINISHED:
-            lines.append("  state      finished, since nothing was new")
-            again = f"crawl status {shown}{option}"
-        case _ if workers:
-            again = f"crawl status {shown}{option}"
-        case _:
-            again = f"crawl worker{option}"
-    lines.append(f"  next       {again}")
-    return "\n".join(lines)

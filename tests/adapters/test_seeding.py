@@ -21,11 +21,12 @@ from crawler.adapters.recording import record_links, sooner
 from crawler.adapters.seeding import SOONER, Row, Seeding, Sown
 from crawler.core.addresses import AddressPolicy
 from crawler.core.errors import DatabaseUnavailableError, UrlError, UsageError
+from crawler.core.lines import LONGEST_LINE, Lines
 from crawler.core.model import CrawlState, Outcome, ScopeKind
 from crawler.core.scope import scope_key
 from crawler.core.urls import canonical_or_error, domain_id, domain_of, url_hash
 from crawler.seeding import PATIENCE, ROWS, Reader, Tally
-from crawler.seeds import LONGEST_LINE, Lines, Sieve, Source, gather, refuse_line, seed_in
+from crawler.seeds import Sieve, Source, gather, refuse_line, seed_in
 from tests.making import Frontiers, blocked, cut, link, release, rows, settled, slow, visit
 
 A: Final = "https://a.example/"

@@ -64,6 +64,10 @@ class Seed:
         assert done.returncode == status, (done.stdout, done.stderr)
         return done.stdout.decode(), done.stderr.decode()
 
+    def said(self, *arguments: str) -> str:
+        """What it said on stderr, however it ended."""
+        return forking.crawl(*arguments, env=Program(Path(), self._settings).environment()).stderr.decode()
+
     def json(self, *arguments: str, lines: bytes = b"", status: int = 0) -> Any:
         """What it says to a program."""
         return json.loads(self(*arguments, "--json", lines=lines, status=status)[0])
