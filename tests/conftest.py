@@ -147,10 +147,10 @@ class Server:
         """Where a database of this server is."""
         return self._postgres.dsn.replace("/crawl?", f"/{name}?")
 
-    def clone(self) -> str:
-        """The name of a new database, like the template."""
+    def clone(self, template: str = TEMPLATE) -> str:
+        """The name of a new database, like the template, which nobody is connected to."""
         name = f"test_{next(self._numbers)}"
-        self._sql(f"create database {name} template {TEMPLATE} strategy file_copy")
+        self._sql(f"create database {name} template {template} strategy file_copy")
         return name
 
     def drop(self, name: str) -> None:

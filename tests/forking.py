@@ -51,14 +51,18 @@ async def crawled(*arguments: str, env: Mapping[str, str]) -> "subprocess.Comple
 
 
 def _be(arguments: Sequence[str], env: Mapping[str, str], cwd: str, folder: Path) -> None:
-    """Be the program, in a process that was made for it."""
+    be(arguments, env, cwd, [str(folder / stream) for stream in ("stdin", "stdout", "stderr")])
+
+
+def be(arguments: Sequence[str], env: Mapping[str, str], cwd: str, files: Sequence[str]) -> None:
+    """Be the program, in a process that was made for it. *files*: where it reads, where it writes, and where it complains."""
     os.setsid()
     gc.freeze()
     random.seed()
-    for number, (stream, flags) in enumerate(
-        (("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY | os.O_CREAT), ("stderr", os.O_WRONLY | os.O_CREAT))
+    for number, (file, flags) in enumerate(
+        zip(files, (os.O_RDONLY, os.O_WRONLY | os.O_CREAT, os.O_WRONLY | os.O_CREAT), strict=True)
     ):
-        opened = os.open(folder / stream, flags, 0o600)
+        opened = os.open(file, flags, 0o600)
         os.dup2(opened, number)
         os.close(opened)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it ends with the process

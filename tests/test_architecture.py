@@ -11,8 +11,8 @@ import pytest
 ROOT: Final = Path(__file__).parent.parent
 THINKS: Final = frozenset(
     """
-    array base64 bisect codecs collections contextlib dataclasses datetime email enum fractions functools
-    gzip hashlib heapq html io ipaddress itertools json math operator re string struct types typing
+    array base64 bisect codecs collections contextlib csv dataclasses datetime email enum fractions functools
+    gzip hashlib heapq html http io ipaddress itertools json math operator re string struct types typing
     unicodedata urllib zlib zoneinfo ada_url bs4 can_ada cronsim html5lib lxml msgspec protego publicsuffixlist regex turbohtml
     webencodings
     """.split()  # noqa: SIM905  # forty pairs of quotes would hide the names
@@ -26,8 +26,11 @@ CARRIES: Final = {
     "connecting": {"aiohttp", "aiohappyeyeballs"},
     "decoding": {"isal", "brotli", "backports"},
     "exposition": {"prometheus_client"},
+    "functions": {"cloudpickle"},
     "nameserver": {"aiodns", "pycares"},
     "embedded": {"asyncpg"},
+    "members": {"isal"},
+    "parquet": {"pyarrow"},
     "postgres": {"asyncpg"},
     "rabbit": {"aiormq", "pamqp"},
     "rabbit_consumer": {"aiormq", "pamqp"},
@@ -44,9 +47,11 @@ CARRIES: Final = {
 }
 """Which foreign libraries an adapter carries; one that is not named carries none."""
 CATCHES_ALL: Final = {
+    "crawler/apart.py",
     "crawler/cli/__init__.py",
     "crawler/dashboard/bounds.py",
     "crawler/dashboard/errands.py",
+    "crawler/hook_process.py",
     "crawler/parser_process.py",
     "crawler/processes.py",
     "crawler/reading.py",
@@ -140,9 +145,9 @@ def test_foreign_libraries_stay_in_their_adapters(name: str) -> None:
 
 @each("crawler/", "scheduler/")
 def test_only_the_door_knows_the_programs(name: str) -> None:
-    """Only the command line and `python -m` import the command line; only they may import the scheduler."""
+    """Only the command line, `python -m` and the Python interface (which has its options) import the command line or the scheduler."""
     programs = {
-        "crawler.cli": ("crawler/cli/", "crawler/__main__.py"),
+        "crawler.cli": ("crawler/cli/", "crawler/__main__.py", "crawler/calling.py"),
         "scheduler": ("crawler/cli/", "scheduler/"),
     }
     found = {

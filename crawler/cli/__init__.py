@@ -26,6 +26,10 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("crawler.cli.run", "Crawl from these URLs, in one process tree, until nothing is left to do."),
     "seed": ("crawler.cli.seed", "Give a crawl its seeds, for workers on any number of machines."),
+    "import": (
+        "crawler.cli.import_",
+        "Bring seeds and visited URLs from elsewhere: lists, sitemaps, CDX, Scrapy's feeds.",
+    ),
     "worker": ("crawler.cli.worker", "Fetch what all crawls have to do: one of many, on any machine."),
     "scheduler": (
         "crawler.cli.scheduler",
@@ -45,6 +49,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "dead": ("crawler.cli.dead", "Look at the turns that failed too often, try them again, or drop them."),
     "show": ("crawler.cli.show", "Show what is stored of a URL, now and before."),
     "diff": ("crawler.cli.diff", "Show what changed on a page."),
+    "duplicates": (
+        "crawler.cli.duplicates",
+        "Show which pages are the same, say the same, or nearly do.",
+    ),
+    "search": ("crawler.cli.search", "Search what was crawled, for crawls that are searched."),
     "why": ("crawler.cli.why", "Tell everything that decides about a URL."),
     "export": ("crawler.cli.export", "Write the pages of a crawl to a file."),
     "schedule": (

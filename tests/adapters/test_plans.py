@@ -42,10 +42,11 @@ WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
     " robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
     " erase_version_digests erase_versions erase_sitemaps erase_links erase_words"
+    " search_stale search_gone search_forget search_write search_done"
 ).split()
 OTHERS: Final = (
     "rearm_seeds", "record_links", "touch", "seeds_stored", "seeds_failed", "rearm_domains", "erase_domains",
-    "erase_fetches", "domains_drop", "page_likeness", "domain_crawls", "crawl_seed_domains",
+    "erase_fetches", "domains_drop", "follow", "page_likeness", "domain_crawls", "crawl_seed_domains",
 )  # fmt: skip
 LOOKED_UP: Final = ("crawl_busy", "finish")
 LOOKING: Final = tuple(
@@ -171,12 +172,13 @@ async def test_looking_plans(plain: Any, name: str) -> None:
         ("look_attempts_between", ("yesterday", "now", None, None, None, None, None, None, "50")),
         ("look_domain_errors_lately", ("7919", "yesterday", "{ok}", "20")),
         ("roll_up_minutes", ("yesterday", "now")),
+        ("follow_attempts", ("1", "1", "4097", "201")),
     ],
 )
 async def test_what_happened_lately_is_found_by_its_time(
     plain: Any, name: str, args: tuple[str | None, ...]
 ) -> None:
-    """Attempts of a time are read by the BRIN index, and summed up without being sorted."""
+    """Attempts of a time, or of some transactions, are read by a BRIN index, and summed up without being sorted."""
     await plain.fetch(
         QUERIES["scan_freely" if name == "roll_up_minutes" else "look_around"],
         *([] if name == "roll_up_minutes" else ["2000"]),
