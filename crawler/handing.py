@@ -30,6 +30,7 @@ from crawler.crawling import Summary as Ended
 from crawler.crawling import crawl
 from crawler.exporting import pages
 from crawler.following import Follower
+from crawler.hook_processes import refuse_hooks
 from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import opened, opened_to_look
 from crawler.phrases import seen
@@ -79,7 +80,7 @@ async def crawled(
     """Crawl, and hand over the pages.
 
     Raises:
-        UsageError: the crawl exists with another scope.
+        UsageError: the crawl exists with another scope, or a hook cannot be loaded.
         StateError: it was paused or cancelled by hand.
         DatabaseError: the database is not there, or stayed away.
     """
@@ -87,6 +88,7 @@ async def crawled(
         settings = stack.enter_context(_folder(_modest(call.settings), temporary=temporary))
         stack.enter_context(quiet(secrets_in(settings)))
         alerts = stack.enter_context(alerting(settings, crawl=call.wish.name))
+        await refuse_hooks(settings)
         place = await stack.enter_async_context(opened(settings))
         database = await stack.enter_async_context(await Database.open(place.dsn, size=2))
         counter.be_careful()
@@ -188,7 +190,7 @@ class _Reader:
         while not self._counter.stopped.is_set():
             try:
                 if end is None and self.over.is_set():
-                    end = await self._database.value("handing_end")
+                    end = await self._database.value("follow_end")
                 rows = await follower.more(BATCH)
             except (DatabaseBusyError, DatabaseUnavailableError):
                 if self.over.is_set():

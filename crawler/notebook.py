@@ -90,6 +90,7 @@ class _Pages(Generic[R]):
         if self._run is not None:
             self._run.stop()
             await _settled(self._run.ended)
+            self._run.join()
 
     def __enter__(self) -> Self:
         return self

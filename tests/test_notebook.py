@@ -393,6 +393,17 @@ def test_the_program_is_left_as_it_was(
     assert said.err == ""
 
 
+def test_a_hook_that_is_not_there(web: Web, given: dict[str, Any]) -> None:
+    """A hook that cannot be loaded is told before anything is asked for."""
+    before = len(web.log)
+    with pytest.raises(
+        UsageError, match=r"the hook not_there:words cannot be loaded: No module named 'not_there'"
+    ):
+        list(crawl(web.url(HOST), hook="not_there:words", **given))
+
+    assert len(web.log) == before
+
+
 def test_hooks_of_a_notebook(web: Web, given: dict[str, Any]) -> None:
     """A function that no module has is a hook all the same."""
     names: dict[str, Any] = {"__name__": "__main__"}

@@ -192,19 +192,17 @@ async def test_rabbitmq_killed(private_broker: PrivateNode, dsn: str, tmp_path: 
 async def test_purged(dsn: str, tmp_path: Path, amqp: tuple[str, str]) -> None:
     """Turns that are purged from RabbitMQ are handed out again when their lease has ended."""
     sites = wide_web(150, PAGES)
-    purged = []
     with serving(sites) as web:
         async with machines(web, dsn, tmp_path, amqp, DOMAINS_AT_ONCE="10") as hall:
             await hall.here(*(hall.start() for _ in range(3)))
             await hall.seed("all", [web.url(host) for host in sites])
             for number in (150, 600, 1050):
                 await hall.until_pages("all", number, "before the purge")
-                purged.append(await purge(*amqp))
+                while not await purge(*amqp):  # at this moment nothing waits in it
+                    await asyncio.sleep(0.02)
             await hall.until_done("all", "after the purge")
             await hall.dismiss()
             await judge(hall, "all", sites)
-
-    assert all(purged)
 
 
 async def consumers(url: str, prefix: str) -> int:
