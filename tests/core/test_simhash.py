@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core.simhash import ALIKE, BITS, FEWEST, MOST, NEAR, SHORT, distance, simhash
+from crawler.core.simhash import ALIKE, BITS, FEWEST, LONG, MOST, NEAR, SHORT, distance, simhash
 
 TEXTS: Final = st.text(st.characters(exclude_categories=()), max_size=4000)
 HASHES: Final = st.integers(-(2**63), 2**63 - 1)
@@ -118,17 +118,21 @@ def test_any_ending(letter: str) -> None:
 
 def test_most() -> None:
     """What comes after so many words is not looked at."""
-    text = " ".join(f"{word}e" for word in WORDS) * (2 * MOST // len(WORDS))
+    text = " ".join(f"{word}n" for word in WORDS) * (2 * MOST // len(WORDS))
 
     assert simhash(text) == simhash(text + " ".join(words(1, 5000)))
 
 
 def test_stored() -> None:
-    """The number is the same on all machines and at all times, for it is stored; of a short text and of a long one."""
-    short, long = " ".join(WORDS[:40]), " ".join(WORDS[:600])
+    """The number is the same on all machines and at all times, for it is stored; of a short text, a longer one and a long one."""
+    short, longer, long = (" ".join(WORDS[:n]) for n in (40, 300, 1000))
 
-    assert len(short) < SHORT < len(long)
-    assert [simhash(short), simhash(long)] == [-7907029454085763262, 5482256059555556246]
+    assert len(short) < SHORT < len(longer) < LONG < len(long)
+    assert [simhash(short), simhash(longer), simhash(long)] == [
+        176800977211903942,
+        -8883814006235034219,
+        8051605629397145286,
+    ]
 
 
 def test_bounds() -> None:
