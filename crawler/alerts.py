@@ -8,7 +8,7 @@
 3. What is away is critical when it has been away for `after` seconds; what is away when we begin is the user's to see, and not told.
 4. Telling never waits and never raises.
 
-Each process of `crawl run --processes N`, and each worker on many machines, tells for itself: Sentry groups by kind.
+Each process of `crawl run --processes N`, and each worker on many machines, tells for itself: Sentry groups by kind (of hooks: by hook).
 """
 
 import contextlib

@@ -99,7 +99,10 @@ class Apart(Generic[T, R]):
                 self._answer_last(future)
             else:
                 self._open = future
-                self._loop.call_soon_threadsafe(self._counter.ask, future)
+                with contextlib.suppress(
+                    RuntimeError
+                ):  # its loop is closed: it is about to answer this by itself
+                    self._loop.call_soon_threadsafe(self._counter.ask, future)
         return future
 
     def stop(self) -> None:

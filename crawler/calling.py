@@ -15,8 +15,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from enum import Enum
 from functools import cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from numbers import Real
+from os import PathLike
 from typing import Any, Final
 
 import click
@@ -41,6 +45,10 @@ OF_THE_TERMINAL: Final[Mapping[str, str]] = {
     "log_format": "the log is the program's own",
 }
 """The options of `crawl run` that a function has no use for, and what it has instead."""
+
+
+WHOLE: Final = (str, bytes, PathLike, Mapping, IPv4Network, IPv6Network)
+"""What one may iterate over, and is one value all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +139,21 @@ def _said(param: click.Option, name: str, value: Any) -> Iterator[str]:
         if value or param.secondary_opts:
             yield _long(param) if value else param.secondary_opts[0]
         return
-    pairs = value.items() if isinstance(value, Mapping) else None
-    texts = (
-        [_text(name, one) for one in _several(value)] if pairs is None else [f"{k}: {v}" for k, v in pairs]
-    )
+    if isinstance(value, Mapping) and param.name == "headers":
+        value = [*value.items()]
+    texts = [_text(param, name, one) for one in _several(value)]
     for text in texts if param.multiple else [",".join(texts)]:
         yield f"{_long(param)}={text}"
 
 
 def _several(value: Any) -> Sequence[Any]:
-    if isinstance(value, (list, tuple)):
-        return value
-    return sorted(value, key=str) if isinstance(value, (set, frozenset)) else (value,)
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
+    return [*value] if isinstance(value, Iterable) and not isinstance(value, WHOLE) else (value,)
 
 
-def _text(name: str, value: Any) -> str:
-    """A value as a person would write it."""
+def _text(param: click.Option, name: str, value: Any) -> str:
+    """A value as a person would write it. Raises UsageError: nobody would, as its repr."""
     match value:
         case bool():
             raise UsageError(f"{name}: {value} is no value for it")
@@ -155,14 +162,23 @@ def _text(name: str, value: Any) -> str:
             return f"{value // timedelta(seconds=1)}s" if whole else f"{value // timedelta(milliseconds=1)}ms"
         case Enum():
             return str(value.value)
-        case (str(), str()):
+        case (str(), str() | int() | float()) if param.name == "headers":
             return f"{value[0]}: {value[1]}"
-        case _ if callable(value):
+        case _ if callable(value) and param.name == "hooks":
             return hook_name(value)
-        case bytes() | dict() | list() | tuple():
-            raise UsageError(f"{name}: {seen(repr(value))} is no value for it")
-        case _:
+        case (
+            str()
+            | Real()
+            | Decimal()
+            | PathLike()
+            | IPv4Address()
+            | IPv6Address()
+            | IPv4Network()
+            | IPv6Network()
+        ):
             return str(value)
+        case _:
+            raise UsageError(f"{name}: {seen(repr(value))} is no value for it")
 
 
 def _long(param: click.Option) -> str:
@@ -190,7 +206,7 @@ def _read(urls: tuple[str, ...], params: dict[str, Any]) -> Call:
         environ=os.environ,
     )
     for line in (*seeds.bad[:3], *loaded.warnings):
-        warnings.warn(seen(line), stacklevel=5)
+        warnings.warn(seen(line), stacklevel=4)  # where crawl() was called
     settings = loaded.settings
     hosts = HostsFile(settings.hosts_file if settings.proxy is None else None)
     refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), hosts)

@@ -6,7 +6,7 @@
     .pages.jsonl.lock    who writes them; of an output that is a folder, the last two lie in it
 
 1. A place is written when what it speaks of is on disk, and replaced as a whole.
-2. Whoever finds a place that was kept for something else begins anew.
+2. Whoever finds a place that was kept for something else begins anew, and forgets it when it has begun: what is refused forgets nothing.
 3. Of two that write the same output, the second is refused.
 """
 
@@ -111,7 +111,7 @@ class Sink(Protocol):
 
 
 class Stream:
-    """Standard output, a pipe or a device: what is written is gone."""
+    """Standard output, a pipe or a device: what is written is gone. Raises FaircrawlError: it cannot be opened."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -127,7 +127,7 @@ class Stream:
             self._out.write(data)
 
     def sync(self) -> None:
-        """Whoever reads has it."""
+        """Whoever reads has it. Raises FaircrawlError: they cannot be written."""
         with telling(self._file):
             self._out.flush()
 
@@ -149,6 +149,9 @@ class PartFile:
     Args:
         file: its name.
         kept: bytes of an earlier one that are gone on with; None: anew.
+
+    Raises:
+        FaircrawlError: it cannot be written.
     """
 
     def __init__(self, file: Path, kept: int | None = None) -> None:
@@ -164,7 +167,7 @@ class PartFile:
             self._out.write(data)
 
     def sync(self) -> int:
-        """All is on disk: how many bytes."""
+        """All is on disk: how many bytes. Raises FaircrawlError: there is no room, for example."""
         with telling(self._file):
             self._out.flush()
             os.fsync(self._out.fileno())
@@ -172,7 +175,7 @@ class PartFile:
             return self._out.tell()
 
     def finish(self) -> None:
-        """It appears."""
+        """It appears. Raises FaircrawlError: there is no room, for example."""
         self.sync()
         self._out.close()
         with telling(self._file):
@@ -200,17 +203,18 @@ class Growing(PartFile):
         self._file = self._part = file.resolve()
         self._useful = True
         with telling(file):
-            self._out = _cut(self._part, kept)
+            self._out = _cut(self._part, kept, 0o666)
 
     def finish(self) -> None:
-        """It is closed."""
+        """It is closed. Raises FaircrawlError: there is no room, for example."""
         self.sync()
         self._out.close()
 
 
-def _cut(path: Path, kept: int | None) -> BinaryIO:
-    """Open it for more after so many bytes."""
-    out = path.open("wb" if kept is None else "r+b")
+def _cut(path: Path, kept: int | None, mode: int = 0o600) -> BinaryIO:
+    """Open it for more after so many bytes. One that is not there is made, with these rights, if there is nothing to keep."""
+    flags = os.O_RDWR | (os.O_CREAT if kept is None else 0)
+    out = os.fdopen(os.open(path, flags, mode), "r+b")
     try:
         out.truncate(kept or 0)
         out.seek(kept or 0)
@@ -225,27 +229,28 @@ class Place:
 
     Args:
         output: what is written.
-        options: all that makes it another export.
+        options: all that makes it another export, as JSON can say it.
 
     Raises:
         UsageError: another program writes it.
+        FaircrawlError: there can be no files beside it.
     """
 
     def __init__(self, output: Path, options: Mapping[str, Any]) -> None:
         output = output.resolve()
         self._output = output
-        self._options = dict(options)
-        self._file, self._lock = beside(output, "place"), beside(output, "lock")
+        self._options = json.loads(json.dumps(options))  # as it is read again: a tuple becomes a list
+        self.file: Final = beside(output, "place")
+        """Its own."""
+        self._lock = beside(output, "lock")
         with telling(output):
             self._handle = _locked(self._lock, output)
             known = self._read()
         fits = known is not None and known.pop("options") == self._options
-        if known is not None and not fits:
-            self.forget()
         self.known: Mapping[str, Any] | None = known if fits else None
         """What was kept last for these options."""
         self.others = known is not None and not fits
-        """Whether something was kept for other options; it is forgotten."""
+        """Whether something was kept for other options: it stays, until it is forgotten or replaced."""
 
     def __enter__(self) -> Self:
         return self
@@ -257,25 +262,25 @@ class Place:
         os.close(self._handle)
 
     def keep(self, **known: Any) -> None:
-        """From here an interrupted export goes on: what it is told of is on disk already."""
-        new = self._file.with_name(f"{self._file.name}.new")
+        """From here an interrupted export goes on: what it is told of is on disk already. Raises FaircrawlError: it cannot be written."""
+        new = self.file.with_name(f"{self.file.name}.new")
         with telling(self._output):
             with new.open("w", encoding="utf-8") as out:
                 json.dump(known | {"options": self._options}, out)
                 out.flush()
                 os.fsync(out.fileno())
-            new.replace(self._file)
-            sync_folder(self._file.parent)
+            new.replace(self.file)
+            sync_folder(self.file.parent)
 
     def forget(self) -> None:
-        """There is nothing to go on with."""
+        """There is nothing to go on with. Raises FaircrawlError: it cannot be removed."""
         self.known = None
         with telling(self._output):
-            self._file.unlink(missing_ok=True)
+            self.file.unlink(missing_ok=True)
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            known = json.loads(self._file.read_text("utf-8"))
+            known = json.loads(self.file.read_text("utf-8"))
         except FileNotFoundError:
             return None
         except ValueError:
@@ -289,8 +294,10 @@ def _locked(lock: Path, output: Path) -> int:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino:
+            if os.fstat(handle).st_ino == lock.stat().st_ino:
                 return handle
+        except FileNotFoundError:
+            pass
         except BlockingIOError:
             os.close(handle)
             raise UsageError(

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 from crawler.adapters.zstd import Frames
 from crawler.core.errors import UsageError
 from crawler.core.model import Crawl
-from crawler.export_files import Growing, PartFile, Sink, Stream, is_stream, refuse_unwritable
+from crawler.export_files import Growing, PartFile, Sink, Stream, beside, is_stream, refuse_unwritable
 from crawler.page_lines import line_of, page_object
 from crawler.selection import EVERYTHING, Selection
 from crawler.warc_files import Names, refuse_archive
@@ -101,6 +101,10 @@ def refuse_unwritable_as(order: Order) -> None:
     """Tell a person at once what would only turn out in the end; a folder is made. Raises UsageError."""
     if order.zstd and order.kind is Kind.WARC:
         raise UsageError("WARC is compressed by gzip, record by record: leave out zstd")
+    if order.zstd and order.kind is Kind.PARQUET:
+        raise UsageError("Parquet is compressed by zstd inside: leave it out, of the name too")
+    if order.bodies and order.kind is Kind.WARC:
+        raise UsageError("WARC has the bodies as they are: leave out --bodies")
     if order.kind is Kind.PARQUET:
         _pyarrow()
     if order.series and order.kind is not Kind.JSONL:
@@ -120,7 +124,9 @@ def _refuse_file(order: Order) -> None:
         case _ if not is_stream(order.output):
             refuse_unwritable(order.output)
     if order.kind is Kind.WARC:
-        refuse_archive(Names.of(order.output, ""))
+        names = Names.of(order.output, "")
+        if not beside(names.index, "place").exists():  # what is to be gone on with, the place tells
+            refuse_archive(names)
 
 
 def _refuse_folder(output: Path) -> None:
@@ -151,7 +157,7 @@ def written(order: Order, crawl: Crawl, resumed: Mapping[str, Any] | None = None
 
 
 def sink(output: Path, resumed: Mapping[str, Any] | None) -> Sink:
-    """Where the bytes of one file go."""
+    """Where the bytes of one file go. Raises UsageError, FaircrawlError: it cannot be written."""
     if is_stream(output):
         return Stream(output)
     refuse_unwritable(output)
@@ -159,7 +165,7 @@ def sink(output: Path, resumed: Mapping[str, Any] | None) -> Sink:
 
 
 def growing(output: Path, resumed: Mapping[str, Any] | None) -> Sink:
-    """As `sink`, for a file that is read while it is written."""
+    """As `sink`, for a file that is read while it is written. Raises UsageError, FaircrawlError: it cannot be written."""
     if is_stream(output):
         return Stream(output)
     refuse_unwritable(output)

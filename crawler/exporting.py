@@ -16,8 +16,9 @@ from crawler.adapters.postgres import Database
 from crawler.core.model import Crawl
 from crawler.core.urls import domain_id, domain_of
 from crawler.export_files import Place, is_stream, part_of, reaches, telling
-from crawler.export_formats import Order, written
+from crawler.export_formats import Kind, Order, written
 from crawler.selection import EVERYTHING, Selection
+from crawler.warc_files import Names, completed
 
 PAUSE: Final = 500
 """Pages from one place to the next. By their number and not by the clock, so that an export that was interrupted is as any other."""
@@ -97,12 +98,18 @@ async def export_to(
     if order.series:
         with telling(order.output):
             order.output.mkdir(exist_ok=True)
-    with Place(order.output, options_of(crawl, order)) as place:
+    names = Names.of(order.output, crawl.name) if order.kind is Kind.WARC else None
+    # docs and docs.warc.gz are the same series; docs.warc is another one, with the same index.
+    output, more = (order.output, {}) if names is None else (names.index, {"suffix": names.suffix})
+    with Place(output, options_of(crawl, order, **more)) as place:
         if place.others:
             tell("an export with other options was interrupted here: this one begins anew")
         if anew or (place.known is not None and not _is_there(order, place.known["state"])):
             place.forget()
         if place.known is not None:
+            if names is not None and (count := completed(names)) is not None:
+                place.forget()
+                return count
             tell(f"goes on after {place.known['after']}")
         return await _write(database, crawl, order, place)
 
@@ -130,6 +137,8 @@ async def _write(database: Database, crawl: Crawl, order: Order, place: Place | 
     selection = order.selection if known is None else Selection.of_json(known["selection"])
     writer = written(order, crawl, None if known is None else known["state"])
     try:
+        if place is not None and known is None:
+            place.forget()
         n = 0
         after = None if known is None else known["after"]
         async with contextlib.aclosing(pages(database, crawl, selection, after=after)) as rows:

@@ -5,7 +5,7 @@
 
 1. It is never mistaken: a slot that fits is only a reason to look what stands there.
 2. Memory is the system's: what it lacks, it takes from the table, which is 13 to 26 bytes a body.
-3. What was added up to a moment can be gone on with: the rest is cut off, and the table made again, some 300,000 bodies a second.
+3. What was added up to a moment can be gone on with: the rest is cut off, and the table made again.
 
 SQLite was tried: digests come in no order, so each changed a page of its tree, and 5,000 of them 40 MB.
 """
@@ -34,6 +34,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+def table_of(path: Path) -> Path:
+    """The second file, of the first."""
+    return path.with_name(f"{path.name}.table")
+
+
 class Firsts:
     """Bodies by their SHA-256.
 
@@ -50,11 +55,13 @@ class Firsts:
         self._log = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(self._log)
             raise
+        except OSError:  # a file system without locks
+            pass
         self._path = path
-        self._table_path = path.with_name(f"{path.name}.table")
+        self._table_path = table_of(path)
         self._table = os.open(self._table_path, os.O_RDWR | os.O_CREAT, 0o600)
         os.ftruncate(self._log, kept)
         self._end = kept
@@ -108,7 +115,9 @@ class Firsts:
             self._slots.release()
             self._map.close()
         os.ftruncate(self._table, 0)
-        os.ftruncate(self._table, slots * 8)  # zeros, of which a disk needs none
+        os.posix_fallocate(
+            self._table, 0, slots * 8
+        )  # a full disk is told here, and does not kill who writes to the map
         self._map = mmap.mmap(self._table, slots * 8)
         self._slots = memoryview(self._map).cast("Q")
         self._taken = 0

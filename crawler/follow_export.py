@@ -18,8 +18,8 @@ from crawler.core.model import Crawl, CrawlState
 from crawler.export_files import Place, is_stream, reaches
 from crawler.export_formats import JsonLines, Kind, Order, growing
 from crawler.exporting import PAUSE, Tell, options_of, pages
-from crawler.following import Follower
-from crawler.selection import Selection
+from crawler.following import Follower, PlaceLostError, home
+from crawler.selection import NOW, Selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +57,8 @@ async def follow_to(
             place = stack.enter_context(Place(order.output, options_of(crawl, order, follow=True)))
             _refuse_strange(order, place)
             if place.known is not None:
+                if place.known["database"] != await home(database):
+                    raise PlaceLostError
                 tell(f"goes on after {place.known['state']['lines']} lines")
         following = _Following(database, crawl, order, stop, place)
         try:
@@ -69,12 +71,19 @@ async def follow_to(
 
 
 def _refuse_strange(order: Order, place: Place) -> None:
-    if place.known is not None and reaches(order.output, place.known["state"]["bytes"]):
+    """Raises UsageError: there is something else. A place whose file was removed is none: it is begun anew."""
+    known = place.known
+    if known is not None and reaches(order.output, known["state"]["bytes"]):
         return
-    if place.known is not None or place.others or (order.output.exists() and order.output.stat().st_size):
+    if reaches(order.output, 1):
         raise UsageError(
             f"{order.output} was not written by this command, which would have to write it anew: remove it, or name another file"
         )
+    if place.others:
+        raise UsageError(
+            f"an export with other options was interrupted at {order.output}: give its command again, or remove {place.file}"
+        )
+    place.known = None
 
 
 class _Following:
@@ -87,8 +96,9 @@ class _Following:
         self._stop = stop
         self._place = place
         self._after: str | None = known.get("after")
-        self._reading: bool = known.get("reading", order.words.get("since") != "now")
+        self._reading: bool = known.get("reading", order.words.get("since") != NOW)
         self._cursor: int | None = known.get("cursor")
+        self._home: list[str] = known.get("database", [])
         self._selection = Selection.of_json(known["selection"]) if known else order.selection
         state = known.get("state")
         self.lines = JsonLines(growing(order.output, state), crawl.name, order, state)
@@ -96,6 +106,7 @@ class _Following:
     async def stored(self) -> None:
         """What is there already, but for what comes by the cursor."""
         if self._cursor is None:
+            self._home = await home(self._database)
             self._cursor = await Follower.now(self._database)
             self._keep()
         if not self._reading:
@@ -156,5 +167,6 @@ class _Following:
                 after=self._after,
                 reading=self._reading,
                 cursor=self._cursor,
+                database=self._home,
                 selection=self._selection.as_json(),
             )

@@ -6,10 +6,11 @@
 1. No page is missed: transactions end in another order than they begin, so only those are looked at before which none is open any more
    (pg_snapshot_xmin). One that stays open, whatever it does and in whichever database of the server, holds up what was begun after it.
 2. No page comes twice, unless it became another in between; one that becomes another before it was handed over comes once, as it is.
-3. Memory holds a transaction's pages at most, or so many as were asked for.
+3. Memory holds a transaction's pages at most, or so many as were asked for, or those of `BYTES`.
 4. What can be followed is what the table fetches still tells: attempts of the last 30 days.
 """
 
+from itertools import accumulate
 from typing import Any, Final
 
 from crawler.adapters.postgres import Database
@@ -20,11 +21,30 @@ WINDOW: Final = 4096
 """Transactions looked at in one go, at first: a follower that was away for a week must not sort a week."""
 MOST: Final = 200
 """Pages of one answer."""
+BYTES: Final = 32_000_000
+"""Of the bodies of one answer, unless one transaction has more."""
 _WHOLE: Final = 2**31 - 1
 
 
 class PlaceLostError(StateError):
     """That place is of another database, or of one from before it was restored: begin anew."""
+
+
+async def home(database: Database) -> list[str]:
+    """Which database this is. Another one, or this one after it was restored from a backup, answers something else.
+
+    Who copied the disks of a server and begins again from the copy is not found out: it is the same one, at an earlier moment.
+    """
+    return list(await database.value("follow_home"))
+
+
+async def _mend(database: Database) -> None:
+    """Attempts that a restored dump brought along have numbers of another cluster: make them as old as they are.
+
+    Raises DatabaseError: there are such, and this user may not write.
+    """
+    if await database.value("follow_strange"):
+        await database.value("follow_mend")
 
 
 class Follower:
@@ -44,6 +64,7 @@ class Follower:
         self._crawl_id = crawl_id
         self._selection = selection
         self._window = WINDOW
+        self._begun = False
         self.cursor = 0 if cursor is None else cursor
         """All of before it has been handed over."""
 
@@ -53,17 +74,21 @@ class Follower:
     @staticmethod
     async def now(database: Database) -> int:
         """The cursor of this moment: all of before it is committed, and can be read by who begins to read now."""
+        await _mend(database)
         return int(await database.value("follow_bound"))
 
     async def more(self, most: int = MOST) -> list[Any]:
         """The next pages, in the order of their transactions, as rows of the statement `export`; none: there is nothing new.
 
-        At most so many, or all of one transaction if that has more. Once it has returned, `cursor` is behind them.
+        At most so many and about `BYTES`, or all of one transaction if that has more. Once it has returned, `cursor` is behind them.
 
         Raises:
             PlaceLostError: the cursor is of another database.
         """
-        bound = await self.now(self._database)
+        if not self._begun:
+            await _mend(self._database)
+            self._begun = True
+        bound = int(await self._database.value("follow_bound"))
         if self.cursor > bound:
             raise PlaceLostError
         while self.cursor < bound:
@@ -77,10 +102,11 @@ class Follower:
     async def _attempts(self, until: int, most: int) -> tuple[list[Any], int]:
         """Attempts of whole transactions, and up to which one that is."""
         found = await self._look(until, most + 1)
-        if len(found) <= most:
+        last = _fitting(found[:most])
+        if last == len(found):
             self._window *= 2
             return found, until
-        cut = found[-1]["tx"]
+        cut = found[last]["tx"]
         self._window = max(WINDOW, cut - self.cursor)
         whole = [row for row in found if row["tx"] < cut]
         if whole:
@@ -96,3 +122,9 @@ class Follower:
         return await self._database.fetch(
             "follow", self._crawl_id, *columns, self._selection.domain_ids, *self._selection.arguments
         )
+
+
+def _fitting(attempts: list[Any]) -> int:
+    """How many of them, from the first, have no more than `BYTES`."""
+    weights = accumulate(row["length"] for row in attempts)
+    return next((n for n, weight in enumerate(weights) if weight > BYTES), len(attempts))

@@ -5,7 +5,8 @@
 
 1. Each page comes once, unless it became another meanwhile; none is missed.
 2. Memory holds two batches of packed rows, however slow the reader is; nor does a slow one keep a transaction open.
-3. A database that is away for a moment holds up the reader no longer than the crawl.
+3. Who leaves does not wait for what is being read.
+4. A database that is away for a moment holds up the reader no longer than the crawl.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import contextlib
 import resource
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -98,7 +99,7 @@ async def crawled(
         async with asyncio.TaskGroup() as tasks:
 
             async def begin(crawl_id: int) -> None:
-                tasks.create_task(reader.read(crawl_id, stored))
+                tasks.create_task(_unless(counter.stopped, reader.read(crawl_id, stored)))
 
             stop = asyncio.Event()
             told = tasks.create_task(_tell(counter.stopped, stop))
@@ -132,7 +133,6 @@ async def looked_up(settings: Settings, name: str, selection: Selection, counter
         async with opened_to_look(settings) as place:
             if place is None:
                 raise NothingYetError
-            counter.be_careful()
             found = await crawl_named(Crawls(place.database), name)
             await _Reader(place.database, selection, counter, since=None).read_stored(found, _ALL)
 
@@ -161,7 +161,9 @@ class _Reader:
     async def read_stored(self, crawl: Crawl, most: int) -> bool:
         """Hand over what is stored; False: nobody wants more of it."""
         after: str | None = None
-        while True:
+        given: asyncio.Future[bool] | None = None
+        while given is None or await given:  # also when the cursor broke: two must not wait for whoever asks
+            given = None
             rows = pages(self._database, crawl, self._selection, after=after, before=self._since)
             try:
                 async with contextlib.aclosing(rows), contextlib.aclosing(_batches(rows, most)) as batches:
@@ -180,9 +182,7 @@ class _Reader:
                 if self._since is None or self.over.is_set():
                     raise
                 await asyncio.sleep(LOOK)
-                continue
-            if not await given:
-                return False
+        return False
 
     async def _follow(self, crawl_id: int) -> None:
         follower = Follower(self._database, crawl_id, self._since, self._selection)
@@ -225,6 +225,15 @@ async def _batches(rows: AsyncIterator[Row], most: int) -> AsyncGenerator[list[R
             batch, weight = [], 0
     if batch:
         yield batch
+
+
+async def _unless(stopped: asyncio.Event, reading: Coroutine[Any, Any, None]) -> None:
+    """Read until that is set: nobody waits for the database then."""
+    async with asyncio.TaskGroup() as tasks:
+        both = tasks.create_task(reading), tasks.create_task(stopped.wait())
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for task in both:
+            task.cancel()
 
 
 async def _tell(stopped: asyncio.Event, stop: asyncio.Event) -> None:

@@ -5,7 +5,7 @@
 
 1. What a hook does costs this process, and nothing else: how long it may take is for the parent to see to.
 2. What a hook prints goes to stderr, and it reads nothing: our pipes are out of its reach.
-3. Nobody is left behind: the parent's end ends us at once (Linux), or at the latest when the hook at work has had its time.
+3. We are not left behind: the parent's end ends us at once (Linux), or at the latest when the hook at work has had its time.
 4. Several hooks see the same page: what one of them has made of it, its tree or its text, the next need not make again.
 """
 
@@ -90,7 +90,9 @@ class Answer(msgspec.Struct, array_like=True, frozen=True):
     fields: bytes = b""
     links: tuple[str, ...] = ()
     reason: str = ""
-    """Of a refusal, or what went wrong."""
+    """Of a refusal, or what went wrong: it may quote the page."""
+    place: str = ""
+    """Of an exception: what it is and where it was raised, without what it says."""
     trace: str = ""
     """Of an exception."""
     seconds: float = 0.0
@@ -124,21 +126,23 @@ class _Caller:
 
     def _call(self, function: Callable[..., Any], page: Page, room: int) -> Answer:
         began, spent, us = time.perf_counter(), time.process_time(), os.getpid()
+        trace = place = ""
         signal.setitimer(signal.ITIMER_REAL, self._seconds + LEEWAY)
         try:
             value = function(page)
             if inspect.isawaitable(value):
                 value = self._runner.run(_awaited(value, self._seconds))
-            ended, what, trace, last = "ok", said(value, page.url, room), "", False
+            ended, what, last = "ok", said(value, page.url, room), False
             if what.refusal is not None:
                 ended = "refused"
         except WrongError as error:
-            ended, what, trace, last = "wrong", Said(refusal=str(error)), "", False
+            ended, what, last = "wrong", Said(refusal=str(error)), False
         except _SlowError:
-            ended, what, trace, last = "slow", Said(), "", False
+            ended, what, last = "slow", Said(), False
         except BaseException as error:  # noqa: BLE001 - whatever a hook raises is told to the parent
             ended, what, last = "raised", Said(refusal=_told(error)), isinstance(error, MemoryError)
             trace = clean("".join(traceback.format_exception(error))[-LONGEST_TRACE:])
+            place = line_of(str(error) if isinstance(error, _MissingError) else _placed(error))
         if os.getpid() != us:  # it has forked, and this is the fork
             os._exit(0)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -147,11 +151,16 @@ class _Caller:
             what.fields,
             what.links,
             line_of(what.refusal or ""),
+            place,
             trace,
             time.perf_counter() - began,
             time.process_time() - spent,
             last,
         )
+
+
+class _MissingError(FaircrawlError):
+    """A hook is called that could not be loaded."""
 
 
 class _SlowError(BaseException):
@@ -232,7 +241,7 @@ def _load(hook: str) -> tuple[Callable[..., Any], str]:
         fault = line_of(_told(error))
 
     def missing(_: Page) -> Mapping[str, Any]:
-        raise ImportError(f"{shown(hook)} cannot be loaded: {fault}")
+        raise _MissingError(f"{shown(hook)} cannot be loaded: {fault}")
 
     return missing, fault
 
@@ -248,6 +257,10 @@ def _told(error: BaseException) -> str:
     if isinstance(error, FaircrawlError):
         return text
     return f"{type(error).__name__}{': ' if text else ''}{text} at {place_of(error)}"
+
+
+def _placed(error: BaseException) -> str:
+    return f"{type(error).__name__} at {place_of(error)}"
 
 
 def _page(call: Call, body: bytes, fields: Mapping[str, Any]) -> Page:

@@ -7,7 +7,8 @@
 1. A hook that fails, in whatever way, costs its own fields on one page: that page is kept, and every other.
 2. The loop, its leases and its pauses wait for no hook: only the pages do that have been fetched.
 3. Cancelled, `hear` leaves no process at work behind; `close` leaves none at all.
-4. What fails is counted each time, and told as critical once in five minutes for each hook.
+4. What fails is counted each time, and told as critical once in five minutes for each hook: what it is, and nothing that a page said.
+5. A hook that hangs or dies on page after page of a domain is left out there for a while (`crawler.hook_rests`): others need the processes.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 import structlog
@@ -33,6 +34,7 @@ from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_of
 from crawler.crawlbook import KnownCrawl
 from crawler.hook_process import Answer, Call, Hello, Ready
+from crawler.hook_rests import EVERYWHERE, REST, STRIKES, Rests
 from crawler.hooking import hooks_of, shown
 from crawler.ledger import compared
 from crawler.reading import Read
@@ -51,6 +53,12 @@ GONE_WRONG: Final = {
     "died": "ended its process",
     "wrong": "said what cannot be kept",
 }
+STRIKING: Final = frozenset({"slow", "died"})
+"""What costs a process, or holds it up."""
+
+
+class _NotLoadedError(Exception):
+    """No process has loaded the hooks: none was slow or died on a page. ``__cause__`` says how."""
 
 
 class Hooks:
@@ -61,18 +69,27 @@ class Hooks:
         seconds: of the wall, for each hook and page.
         memory: bytes of data that a process may have.
         most: processes at once.
+        loading: seconds for loading all of them.
         alerts: who is told what fails.
     """
 
     def __init__(
-        self, hooks: tuple[str, ...], *, seconds: float, memory: int, most: int, alerts: Alerts | None = None
+        self,
+        hooks: tuple[str, ...],
+        *,
+        seconds: float,
+        memory: int,
+        most: int,
+        loading: float = LOADING,
+        alerts: Alerts | None = None,
     ) -> None:
         self.names = tuple(shown(hook) for hook in hooks)
         """What people call them."""
-        self._hello = Hello(hooks, tuple(sys.path), memory, seconds, LOADING)
+        self._hello = Hello(hooks, tuple(sys.path), memory, seconds, loading)
         self._alerts = alerts or Alerts()
         self._room = asyncio.Semaphore(most)
         self._servants = Servants(self._start)
+        self._rests = Rests()
         self.calls = Counter[tuple[str, str]](
             {(name, ended): 0 for name in self.names for ended in HOOK_ENDS}
         )
@@ -112,7 +129,7 @@ class Hooks:
             return seen
         page, answer = seen.page, seen.answer
         call = Call(
-            hooks=tuple(range(len(self.names))),
+            hooks=(),
             url=item.url,
             crawl=known.crawl.name,
             depth=item.depth,
@@ -127,8 +144,7 @@ class Hooks:
             digest=(seen.digest or b"").hex(),
             fields=b"",
         )
-        async with self._room:
-            answers = await self._ask(call, answer.body)
+        answers = await self._ask(call, answer.body)
         for name, one in answers:
             if one.ended == "refused":
                 detail = f"{BY_HOOK}{name}: {one.reason}"
@@ -147,9 +163,11 @@ class Hooks:
         try:
             servant, ready = await self._started()
         except LateError:
-            return [(", ".join(self.names), f"loading takes longer than {LOADING:.0f} s")]
+            return [(", ".join(self.names), f"loading takes longer than {self._hello.seconds_to_load:.0f} s")]
         except DiedError:
             return [(", ".join(self.names), "loading ends the process")]
+        except OSError as error:
+            return [(", ".join(self.names), f"no process can be started: {error}")]
         await servant.kill()
         return [(name, fault) for name, fault in zip(self.names, ready.faults, strict=True) if fault]
 
@@ -158,8 +176,20 @@ class Hooks:
         await self._servants.close()
 
     async def _ask(self, call: Call, body: bytes) -> list[tuple[str, Answer]]:
-        """Call all hooks, but those behind one that refuses."""
-        rest, said = list(call.hooks), list[tuple[str, Answer]]()
+        """Call all hooks, but those that are left out on this domain, and those behind one that refuses."""
+        domain, now, rest = domain_of(call.url), time.monotonic(), list[int]()
+        for number, name in enumerate(self.names):
+            if self._rests.rests(name, domain, now):
+                self.calls[name, "left_out"] += 1
+            else:
+                rest.append(number)
+        if not rest:  # nor is a free process waited for
+            return []
+        async with self._room:
+            return await self._ask_them(rest, call, body)
+
+    async def _ask_them(self, rest: list[int], call: Call, body: bytes) -> list[tuple[str, Answer]]:
+        said = list[tuple[str, Answer]]()
         while rest:
             began = time.monotonic()
             try:
@@ -179,6 +209,10 @@ class Hooks:
                         if answer.last:
                             break
                         servant.fit = not rest
+            except _NotLoadedError as error:
+                for number in rest:
+                    self._unloaded(self.names[number], isinstance(error.__cause__, LateError), call.url)
+                break
             except DiedError as error:
                 ended = "slow" if isinstance(error, LateError) else "died"
                 answer = Answer(ended, seconds=time.monotonic() - began)
@@ -194,16 +228,23 @@ class Hooks:
             raise DiedError from None
 
     async def _start(self) -> Servant:
-        return (await self._started())[0]
+        try:
+            return (await self._started())[0]
+        except DiedError as error:
+            raise _NotLoadedError from error
 
     async def _started(self) -> tuple[Servant, Ready]:
         """A process that has loaded the hooks. Raises DiedError."""
         servant = await Servant.start("crawler.hook_process", stderr=None, apart=True)
         servant.tell(msgspec.msgpack.encode(self._hello))
         try:
-            said, _ = await servant.hear(LOADING)
+            said, _ = await servant.hear(self._hello.seconds_to_load)
+            try:
+                ready = msgspec.msgpack.decode(said, type=Ready)
+            except msgspec.DecodeError:
+                raise DiedError from None
             servant.fit = True
-            return servant, msgspec.msgpack.decode(said, type=Ready)
+            return servant, ready
         finally:
             if not servant.fit:
                 await servant.kill()
@@ -213,12 +254,45 @@ class Hooks:
         self.calls[name, answer.ended] += 1
         self.seconds[name] += answer.seconds  # type: ignore[assignment]  # as above
         self.cpu_seconds += answer.cpu_seconds
+        domain = domain_of(url)
+        if answer.ended not in STRIKING:
+            self._rests.answered(name, domain)
         if (wrong := GONE_WRONG.get(answer.ended)) is None:
             return
-        reason = answer.reason or f"after {answer.seconds:.1f} s"
+        after = f"after {answer.seconds:.1f} s"
         trace = {"trace": answer.trace} if answer.trace else {}
-        log.info("hook.failed", hook=name, ended=answer.ended, reason=reason, url=url, **trace)
-        self._alerts.critical(Trouble.HOOK, f"{name} {wrong}: {reason}", of=name, domain=domain_of(url))
+        log.info(
+            "hook.failed", hook=name, ended=answer.ended, reason=answer.reason or after, url=url, **trace
+        )
+        # What its exception says may quote the page: only the line above has it.
+        what = answer.place or ("see hook.failed, at the log level info" if answer.reason else after)
+        self._tell(name, f"{wrong}: {what}", domain)
+        if answer.ended in STRIKING:
+            self._strike(name, domain)
+
+    def _unloaded(self, name: str, late: bool, url: str) -> None:  # noqa: FBT001 - one of two ends
+        """A process that would have called it for this page did not come to that: it is at once left out if loading takes too long."""
+        self.calls[name, "slow" if late else "died"] += 1
+        how = (
+            f"loading takes longer than {self._hello.seconds_to_load:.0f} s"
+            if late
+            else "loading ends the process"
+        )
+        log.info("hook.failed", hook=name, ended="slow" if late else "died", reason=how, url=url)
+        self._tell(name, how, domain_of(url))
+        self._strike(name, EVERYWHERE, STRIKES if late else 1.0)
+
+    def _strike(self, name: str, domain: str, strikes: float = 1.0) -> None:
+        if self._rests.struck(name, domain, time.monotonic(), strikes):
+            log.info("hook.rested", hook=name, domain=domain or None, seconds=REST)
+            where = f"on {domain}" if domain else "everywhere"
+            self._tell(
+                name, f"hangs or dies {where}, and is left out there for {REST:.0f} s", domain, "left out "
+            )
+
+    def _tell(self, name: str, what: str, domain: str, kind: str = "") -> None:
+        tags: dict[str, Any] = {"domain": domain} if domain else {}
+        self._alerts.critical(Trouble.HOOK, f"{name} {what}", of=f"{kind}{name}", hook=name, **tags)
 
 
 async def refuse_hooks(settings: Settings) -> None:

@@ -5,7 +5,9 @@
 1. Any number of lines takes the memory of two batches; a packed file is unpacked as it is read.
 2. A batch is safe once it is put: whatever happens then, the same command goes on, and finds it known.
 3. What says nothing of a URL is counted and passed over, with the first few told; so is what the crawl would not follow.
-4. Visits to one URL that stand one after the other, as in a CDX, are one: the last, with what those before tell of its changes.
+4. Several visits to a URL are one, the last, also where it was put before (`adapters.importing`). Those that stand one after the other,
+   as in a CDX, tell of its changes.
+5. Whatever a file holds, others have their turn after each piece of it, also after each that it unpacks to: who wants it to stop is heard.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from typing import Final
 
 from crawler.adapters.seeding import Told
 from crawler.adapters.zstd import MAGIC as ZSTD
-from crawler.core.mentions import Fault, Mention, outcome_of
+from crawler.core.mentions import GIVEN_UP, Fault, Mention, ended
 from crawler.core.model import Outcome
 from crawler.core.revisit import Sight, adaptive, learned
 from crawler.core.scope import Scope
@@ -73,9 +75,13 @@ class Judge:
     def useless(self, url: str, mention: Mention) -> str | None:
         """Why the crawl has no use for it; None: it has."""
         if self._scope is not None:
+            if ended(mention) is None:
+                return f"does not count as seen: it is {mention.state} elsewhere"
             why = self._scope.refusal(url, 1)
             return None if why is None else f"is not taken: {why}"
-        if outcome_of(mention.status) in (Outcome.GONE, Outcome.HTTP_ERROR):
+        if mention.state == GIVEN_UP:
+            return f"is no seed: it is {GIVEN_UP} elsewhere"
+        if ended(mention) in (Outcome.GONE, Outcome.HTTP_ERROR):
             return f"is no seed: it was answered with {mention.status} elsewhere"
         return None
 
@@ -97,7 +103,7 @@ class Judge:
             return row if said is None else row._replace(sooner=BY_PRIORITY * (said - 0.5))
         return row._replace(
             at=self._at or mention.at,
-            outcome=outcome_of(mention.status).value,
+            outcome=ended(mention),
             status=mention.status,
             content_type=mention.mime,
             revisit=None if mention.changefreq is None else adaptive(Sight(changefreq=mention.changefreq)),
@@ -119,7 +125,7 @@ def later(row: Told, digest: str | None, mention: Mention) -> Told:
     known = Sight(changed=False, period=period, changefreq=row.changefreq)
     return row._replace(
         at=mention.at,
-        outcome=outcome_of(mention.status).value,
+        outcome=ended(mention),
         status=mention.status,
         content_type=mention.mime or row.content_type,
         period=period,
@@ -137,7 +143,7 @@ class Importer:
         self._say = teller.say
         self._now: _File | None = None
         self._shown = ""
-        self._mentions: Iterator[Mention | Fault] = iter(())
+        self._mentions: Iterator[Mention | Fault | None] = iter(())
         self._held: Mention | None = None  # the first of the next batch
         self._last: tuple[str, str | None] = (
             "",
@@ -181,10 +187,12 @@ class Importer:
     async def _taken(self, batch: Batch) -> bool:
         """Take what was read; False: the batch is full."""
         for n, said in enumerate(self._mentions, 1):
-            if not self._take(batch, said):
+            if said is not None and not self._take(batch, said):
                 return False
-            if n % SLICE == 0:
+            if said is None or n % SLICE == 0:
                 await asyncio.sleep(0)  # the last batch is being put meanwhile
+                if self.stopped:
+                    break
         return batch.bad + batch.left_out < LINES
 
     async def _read(self, until: float | None) -> bool:
@@ -204,7 +212,7 @@ class Importer:
             self._mentions = self._said(self._now, piece)
         else:
             self._mentions = self._rest(self._now)
-            self._now = None
+            self.close()
         return True
 
     def _open(self) -> None:
@@ -217,8 +225,8 @@ class Importer:
         self._now = _File(file, shown, Source(fd, file, shown), fd)
         self._shown = shown
 
-    def _said(self, now: _File, piece: bytes) -> Iterator[Mention | Fault]:
-        """What the file says with one more piece of it."""
+    def _said(self, now: _File, piece: bytes) -> Iterator[Mention | Fault | None]:
+        """What the file says with one more piece of it; None after each piece that this unpacks to."""
         if not now.began:
             now.head += piece
             if len(now.head) < len(ZSTD):
@@ -233,31 +241,33 @@ class Importer:
                 now.head += unpacked
                 if len(now.head) >= HEAD:
                     yield from self._recognised(now)
+            yield None
+            if self._now is not now:
+                return
+        yield None
 
     def _recognised(self, now: _File) -> Iterator[Mention | Fault]:
-        """What the first bytes say, when there are enough of them to see what they are. One that is unknown is left aside."""
+        """What the first bytes say, when there are enough of them to see what they are. What is unknown is read no further."""
         head = bytes(now.head)
         now.head.clear()
         try:
             now.form = form_of(head, now.file, self._reading)
         except UnknownFileError as error:
             self._damaged(now, f"not imported: {error}")
-            now.form = _Nothing()
+            self.close()
+            return
         yield from now.form.feed(head)
 
     def _rest(self, now: _File) -> Iterator[Mention | Fault]:
         """What the file says at its end."""
-        try:
-            if now.packing is not None:
-                now.packing.end()
-            if now.form is None:
-                yield from self._recognised(now)
-            if now.form is not None:
-                yield from now.form.end()
-                for detail in filter(None, (now.packing and now.packing.detail, now.form.detail)):
-                    self._damaged(now, str(detail))
-        finally:
-            os.close(now.fd)
+        if now.packing is not None:
+            now.packing.end()
+        if now.form is None:
+            yield from self._recognised(now)
+        if now.form is not None:
+            yield from now.form.end()
+            for detail in filter(None, (now.packing and now.packing.detail, now.form.detail)):
+                self._damaged(now, str(detail))
 
     def _damaged(self, now: _File, why: str) -> None:
         self.damaged += 1
@@ -296,17 +306,3 @@ class Importer:
         self._told[kind] += 1
         if self._told[kind] <= TOLD:
             self._say(f"skipped: {self._shown}{f' {number}' if number else ''}: {why}")
-
-
-class _Nothing:
-    """Reads a file of which nothing is known."""
-
-    detail = ""
-
-    def feed(self, piece: bytes) -> Iterator[Mention | Fault]:  # noqa: ARG002 - as others do
-        """Nothing."""
-        yield from ()
-
-    def end(self) -> Iterator[Mention | Fault]:
-        """Nothing."""
-        yield from ()

@@ -39,6 +39,8 @@ UNASKED: Final = "304 Not Modified, though nothing is kept of it that could be t
 SAME: Final = "the same bytes as before"
 HTML: Final = f"{NO_SITEMAP}: it is a page of HTML"
 """What the reader says of one; the type that it is sent as says little."""
+NO_TARGETS: Final = (0, b"")
+"""Of what is no page: links that an earlier visit has left are to go."""
 AT_ONCE: Final = 250
 """Links that are looked at before others have their turn: the worst that a site can write take some 40 ms."""
 
@@ -77,7 +79,7 @@ class Ledger:
         redirect_url = None
         outcome, detail, changed = compared(seen, past)
         links: tuple[FoundLink, ...] = ()
-        targets: tuple[int, bytes] | None = None
+        targets = NO_TARGETS if known.crawl.keep_links and item.outcome is not None else None
         if seen.page is not None:
             if known.crawl.keep_links and outcome is Outcome.OK:
                 targets = len(seen.page.links), pack("".join(f"{url}\n" for url in seen.page.links).encode())

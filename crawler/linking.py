@@ -101,6 +101,8 @@ async def _edges(database: Database, crawl: Crawl, order: Order, tell: Tell) -> 
             if place.known is not None and not reaches(part_of(order.output), place.known["state"]["bytes"]):
                 place.forget()
             known = place.known
+            if place.others:
+                tell("an export with other options was interrupted here: this one begins anew")
             if known is not None:
                 tell(f"goes on after {known['after']}")
         count = await _edges_from(database, crawl, order, place, known)
@@ -116,6 +118,8 @@ async def _edges_from(
     lines = Lines(sink(order.output, state), state, zstd=order.zstd)
     pages = 0 if known is None else int(known["pages"])
     try:
+        if place is not None and known is None:
+            place.forget()
         read = walked(database, "export_links", crawl.crawl_id, order.selection.domain_ids, after)
         async with contextlib.aclosing(read) as rows:
             async for row in rows:

@@ -123,11 +123,14 @@ class Pages(_Pages[Summary]):
 
     @property
     def summary(self) -> Summary:
-        """How the last iteration ended. Raises StateError: none has."""
-        ended = None if self._run is None or not self._run.ended.done() else self._run.ended
-        result = None if ended is None or ended.exception() is not None else ended.result()
-        if result is None:
+        """How the last iteration ended. Raises StateError: none has, or that one has nothing to tell."""
+        if self._run is None or not self._run.ended.done():
             raise StateError("there is a summary when an iteration over the pages has ended")
+        if self._run.ended.exception() is not None:
+            raise StateError("there is no summary: the last iteration over the pages ended with an error")
+        result = self._run.ended.result()
+        if result is None:
+            raise StateError("there is no summary: the last iteration was left before the crawl had begun")
         return result
 
     def _over(self, result: Summary | None) -> None:

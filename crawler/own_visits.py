@@ -22,6 +22,7 @@ from crawler.core.urls import domain_of
 from crawler.crawlbook import CrawlBook
 from crawler.equipment import equip
 from crawler.hands import Hands
+from crawler.hook_processes import Hooks
 from crawler.leases import Leases, boottime
 from crawler.memory import keep_large_apart
 from crawler.parsers import Parsers
@@ -51,7 +52,7 @@ class OwnVisits:
             Recording(database, hands.worker_id, SLOT), self._crawls, patience=math.inf, due=lambda _: None
         )
         keep_large_apart()
-        self._parsers = Parsers()
+        self._parsers, self._hooks = Parsers(), Hooks.of(settings)
         self._tools = equip(
             settings,
             database,
@@ -61,6 +62,7 @@ class OwnVisits:
             asker=hands.asker,
             reader=Reader(self._parsers, _page_failed, near_duplicates=settings.near_duplicates),
             recorder=self._recorder,
+            hooks=self._hooks,
         )
 
     async def bury_dead(self) -> None:
@@ -107,6 +109,7 @@ class OwnVisits:
                     for task in keeping:
                         task.cancel()
         finally:
+            await self._hooks.close()
             await self._parsers.close()
 
 

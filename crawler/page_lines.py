@@ -25,35 +25,47 @@ def line_of(page: dict[str, Any]) -> bytes:
 
 
 def page_object(row: Any, crawl: str, *, bodies: bool) -> dict[str, Any]:
-    """A stored page as an export has it: sizes in bytes, moments in ISO 8601, SHA-256 in hex."""
-    body = None if row["data"] is None else unpack(row["data"])
-    page = {
+    """A stored page as a line has it: `facts_of` it, moments in ISO 8601."""
+    body = body_of(row)
+    page = facts_of(row, crawl, body)
+    page |= {name: _iso(page[name]) for name in ("first_at", "fetched_at", "changed_at")}
+    page["fields"] = None if row["fields"] is None else json.loads(row["fields"])
+    if bodies:
+        page["body"] = None if body is None else text_of(body, row["charset"])
+    return page
+
+
+def body_of(row: Any) -> bytes | None:
+    """The body of a stored page; None: none is kept."""
+    return None if row["data"] is None else unpack(row["data"])
+
+
+def facts_of(row: Any, crawl: str, body: bytes | None) -> dict[str, Any]:
+    """What every format says of a stored page, by name and in order: sizes in bytes, SHA-256 in hex, fields as JSON."""
+    return {
         "url": row["url"],
         "crawl": crawl,
-        "first_at": _iso(row["first_at"]),
-        "fetched_at": _iso(row["fetched_at"]),
-        "changed_at": _iso(row["changed_at"]),
+        "first_at": row["first_at"],
+        "fetched_at": row["fetched_at"],
+        "changed_at": row["changed_at"],
         "status": row["status"],
         "outcome": row["outcome"],
         "content_type": row["content_type"],
         "charset": row["charset"],
         "title": row["title"],
         "language": row["language"],
-        "text": text_seen(row, body),
+        "text": _text_seen(row, body),
         "length": row["length"],
         "digest": None if row["digest"] is None else row["digest"].hex(),
         "depth": row["depth"],
         "redirect_to": row["redirect_to"],
         "directives": directives(row),
         "headers": json.loads(row["headers"]),
-        "fields": None if row["fields"] is None else json.loads(row["fields"]),
+        "fields": row["fields"],
     }
-    if bodies:
-        page["body"] = None if body is None else text_of(body, row["charset"])
-    return page
 
 
-def text_seen(row: Any, body: bytes | None) -> str | None:
+def _text_seen(row: Any, body: bytes | None) -> str | None:
     """What a reader sees of a stored page; None: no body is kept."""
     return None if body is None else visible_text(body, row["content_type"], row["charset"], perf_counter)
 

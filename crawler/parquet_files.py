@@ -9,17 +9,15 @@
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from crawler.adapters.parquet import PageTable
-from crawler.adapters.zstd import unpack
 from crawler.core.errors import UsageError
 from crawler.export_files import beside, replace, sync_folder, telling
-from crawler.page_lines import directives, text_seen
+from crawler.page_lines import body_of, facts_of
 
 PART_ROWS: Final = 50_000
 PART_BYTES: Final = 512 * 1024 * 1024
@@ -31,29 +29,10 @@ _OURS: Final = re.compile(r"part-\d{5,}\.parquet|_SUCCESS|\.export\..*|\.part-\d
 
 def record_of(row: Any, crawl: str, *, bodies: bool) -> tuple[dict[str, Any], int]:
     """A stored page, by column, and how many bytes that is, roughly."""
-    body = None if row["data"] is None else unpack(row["data"])
-    text = _sayable(text_seen(row, body))
-    record = {
-        "url": row["url"],
-        "crawl": crawl,
-        "first_at": row["first_at"],
-        "fetched_at": row["fetched_at"],
-        "changed_at": row["changed_at"],
-        "status": row["status"],
-        "outcome": row["outcome"],
-        "content_type": row["content_type"],
-        "charset": row["charset"],
-        "title": row["title"],
-        "language": row["language"],
-        "text": text,
-        "length": row["length"],
-        "digest": None if row["digest"] is None else row["digest"].hex(),
-        "depth": row["depth"],
-        "redirect_to": row["redirect_to"],
-        "directives": directives(row),
-        "headers": [{"name": name, "value": value} for name, value in json.loads(row["headers"])],
-        "fields": row["fields"],
-    }
+    body = body_of(row)
+    record = facts_of(row, crawl, body)
+    record["text"] = text = _sayable(record["text"])
+    record["headers"] = [{"name": name, "value": value} for name, value in record["headers"]]
     if bodies:
         record["body"] = body
     weight = FACTS + len(row["headers"]) + len(text or "") + len(row["fields"] or "")

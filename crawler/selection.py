@@ -12,6 +12,9 @@ from crawler.core.urls import domain_id, domain_named
 from crawler.kinds import parse_duration
 from crawler.phrases import seen
 
+NOW: Final = "now"
+"""How a person says this moment."""
+
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:[a-z0-9!#$&^_.+-]+|\*)")
 """RFC 6838 section 4.2, and a star for whatever a family has."""
 
@@ -100,7 +103,7 @@ def moment(text: str, now: datetime) -> datetime:
         UsageError: it is none of these.
     """
     word = text.strip()
-    if word == "now":
+    if word == NOW:
         return now
     try:
         found = datetime.fromisoformat(word)

@@ -5,6 +5,8 @@
 
 1. A process serves one at a time, and never again after a question that was not answered to its end.
 2. Cancelled, nobody leaves a process at work behind; `close` leaves none at all.
+3. What one that is apart has started ends when its own end is noticed, and its group is never touched again: the number may be another's.
+   If we are killed ourselves, nobody notices.
 """
 
 import asyncio
@@ -34,18 +36,19 @@ class Servant:
 
     Args:
         process: with pipes to its stdin and from its stdout.
-        apart: it leads a session of its own, and what it has started ends with it.
+        apart: it leads a session of its own, and what it has started there ends with it.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, *, apart: bool = False) -> None:
         if process.stdin is None or process.stdout is None:
             raise AssertionError(process)
         self._process = process
-        self._apart = apart
+        self._group: int | None = process.pid if apart else None
         self._stdin, self._stdout = process.stdin, process.stdout
         self.pid = process.pid
         self.fit = True
         """Whether it may be asked again."""
+        self._ending = asyncio.create_task(self._end()) if apart else None
 
     @classmethod
     async def start(cls, module: str, *, stderr: int | None, apart: bool = False) -> Self:
@@ -89,13 +92,21 @@ class Servant:
 
     async def kill(self) -> None:
         """End it now."""
+        self._kill_group()
         with contextlib.suppress(ProcessLookupError):
-            if self._apart:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self.pid, signal.SIGKILL)
             self._process.kill()
         self._stdin.close()
         await self._process.wait()
+
+    async def _end(self) -> None:
+        await self._process.wait()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        group, self._group = self._group, None
+        if group is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
 
 
 class Servants:
@@ -128,7 +139,11 @@ class Servants:
 
     @contextlib.asynccontextmanager
     async def one(self) -> AsyncIterator[Servant]:
-        """A process to be asked: an idle one, or a new one. It is killed afterwards if it is not `fit`."""
+        """A process to be asked: an idle one, or a new one. It is killed afterwards if it is not `fit`.
+
+        Raises:
+            DiedError, OSError: as who starts one does.
+        """
         # One that ended while it was idle (the system takes these first when memory ends) is nobody's fault.
         self._idle = [servant for servant in self._idle if servant.is_alive]
         servant = self._idle.pop() if self._idle else await self._start()

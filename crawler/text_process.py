@@ -1,7 +1,7 @@
 """A process that finds the text of stored pages, one at a time: what a hostile page costs, it costs this process.
 
 stdin  ◄── Question (msgpack), body as it is stored
-stdout ──► the words of the page, UTF-8
+stdout ──► the words of the page, or the first characters of its text; UTF-8
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import msgspec
 
 from crawler.adapters.zstd import unpack
 from crawler.core.trees import visible_text
-from crawler.core.words import words_of
+from crawler.core.words import blanks_folded, words_of
 from crawler.service import limit_memory, questions, reply, settle_down
 
 MEMORY: Final = 512 << 20
@@ -25,6 +25,8 @@ class Question(msgspec.Struct, array_like=True, frozen=True):
 
     content_type: str | None
     charset: str | None
+    first: int | None = None
+    """How many of the first characters of the text are wanted, with its signs, and single blanks between words; None: its words."""
 
 
 def main() -> None:
@@ -35,7 +37,8 @@ def main() -> None:
         for question, body in questions(sys.stdin.buffer):
             asked = msgspec.msgpack.decode(question, type=Question)
             text = visible_text(unpack(body), asked.content_type, asked.charset, time.perf_counter)
-            reply(sys.stdout.buffer, words_of(text).encode())
+            said = words_of(text) if asked.first is None else blanks_folded(text[: asked.first])
+            reply(sys.stdout.buffer, said.encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,17 @@ async def perform(job: Job, database: Database, jobs: Jobs, who: str) -> None:
     await jobs.end(job.name, job.every, who, _ms(began), failed=False, detail=detail)
 
 
+async def tried(job: Job, database: Database, jobs: Jobs, who: str) -> None:
+    """Do a job if it is due. Whatever goes wrong with it, its row says so, and neither the other jobs nor a crawl are the worse for it."""
+    try:
+        if await jobs.claim({job.name: job.every}, who):
+            await perform(job, database, jobs, who)
+    except FaircrawlError as error:
+        log.debug("job.failed", job=job.name, reason=str(error))
+    except Exception:
+        log.exception("job.failed", job=job.name)
+
+
 @contextlib.asynccontextmanager
 async def kept_up(database: Database, fetches_kept: float) -> AsyncIterator[None]:
     """What is due of the upkeep is done beside the body, for where no scheduler runs; what takes long is cut off when that ends."""
@@ -108,11 +119,7 @@ async def _keep(
     who = f"{socket.gethostname()}-{os.getpid()}{OF_RUNS[0]}"
     while True:
         for job in due:
-            try:
-                if await jobs.claim({job.name: job.every}, who):
-                    await perform(job, database, jobs, who)
-            except FaircrawlError as error:  # its row says so too, and the crawl is not the worse for it
-                log.debug("job.failed", job=job.name, reason=str(error))
+            await tried(job, database, jobs, who)
         idle.set()
         await asyncio.sleep(LOOK)
         idle.clear()
@@ -190,6 +197,7 @@ async def _search(database: Database) -> str:
     said = [
         f"{count(done.read, 'page')} read",
         *([f"the words of {count(done.removed, 'page')} removed"] if done.removed else []),
+        *([f"{count(done.overtaxing, 'page')} too much to read: found by title"] if done.overtaxing else []),
         *(["more next time"] if done.more else []),
     ]
     return ", ".join(said)

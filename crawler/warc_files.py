@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, Self
 
 from crawler.core.errors import FaircrawlError, UsageError
 from crawler.export_files import replace
+from crawler.firsts import table_of
 
 _STRANGE: Final = re.compile(r"[^\w.@+-]+")
 _SUFFIXES: Final = (".warc.gz", ".warc")
@@ -62,6 +63,11 @@ class Names:
     def spool(self) -> Path:
         """The lines of the index, as they came; where it is, an export was interrupted, or is at work."""
         return self.hidden("cdxj.lines")
+
+    @property
+    def firsts(self) -> Path:
+        """Which body came first from where (`crawler.firsts`)."""
+        return self.hidden("firsts")
 
     def hidden(self, suffix: str) -> Path:
         """Something that is needed while they are written."""
@@ -162,9 +168,22 @@ class Series:
 
 
 def refuse_archive(names: Names) -> None:
-    """An archive is not replaced. Raises UsageError: there is one already, and it is not what an interrupted export left."""
-    if not names.spool.exists() and (there := names.there()):
+    """An archive is not replaced. Raises UsageError: there is one already, and it is not what an interrupted export left.
+
+    The index appears last: where it is, the archive is whole, whatever lies beside it.
+    """
+    if (there := names.there()) and (names.index.exists() or not names.spool.exists()):
         raise UsageError(f"{there[0]} is there already, and an archive is not replaced: name another prefix")
+
+
+def completed(names: Names) -> int | None:
+    """How many pages an archive has whose export died when it had only to tidy up, which is done now; None: it has no index yet."""
+    if not names.index.exists():
+        return None
+    for path in (names.spool, names.firsts, table_of(names.firsts)):
+        path.unlink(missing_ok=True)
+    with names.index.open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def refuse_shorter(path: Path, count: int) -> None:

@@ -66,7 +66,6 @@ class WarcWriter:
         self._crawl = crawl
         self._least = least
         self._names = names = Names.of(output, crawl.name)
-        firsts = names.hidden("firsts")
         self._useful = resumed is not None
         known = dict.fromkeys(("file", "offset", "lines", "firsts", "records", "pages"), 0) | dict(
             resumed or {}
@@ -79,8 +78,8 @@ class WarcWriter:
             if not self._useful:
                 refuse_archive(names)
             refuse_shorter(names.spool, known["lines"])
-            refuse_shorter(firsts, known["firsts"])
-            self._firsts = Firsts(firsts, known["firsts"])
+            refuse_shorter(names.firsts, known["firsts"])
+            self._firsts = Firsts(names.firsts, known["firsts"])
             undo.callback(self._firsts.close)
             self._lines = undo.enter_context(names.spool.open("r+b" if known["lines"] else "wb"))
             self._lines.truncate(known["lines"])
@@ -96,14 +95,11 @@ class WarcWriter:
         with telling(self._names.index):
             earlier = self._firsts.first(digest) if digest is not None and row["length"] else None
             capture = capture_of(row, with_body=earlier is None)
-            records = Records(capture, self._crawl.name)
-            if earlier is None:
-                sha = sha1(capture.body or b"")
-                self._write(capture, records, records.response(sha), sha, capture.sent_type or NO_TYPE)
-                if digest is not None and capture.body:
-                    self._firsts.add(digest, Earlier(capture.url, capture.at, sha, len(capture.body)))
-            else:
-                self._write(capture, records, records.revisit(earlier), earlier.digest, REVISIT)
+            sha = sha1(capture.body or b"") if earlier is None else earlier.digest
+            media_type = (capture.sent_type or NO_TYPE) if earlier is None else REVISIT
+            self._write(capture, Records(capture, self._crawl.name, earlier), sha, media_type)
+            if earlier is None and digest is not None and capture.body:
+                self._firsts.add(digest, Earlier(capture.url, capture.at, sha, len(capture.body)))
         self._pages += 1
 
     def pause(self) -> Mapping[str, Any] | None:
@@ -135,8 +131,9 @@ class WarcWriter:
                 out.flush()
                 os.fsync(out.fileno())
             replace(part, names.index)
-            self._firsts.discard()
+            self._useful = True  # from here on it is an archive, whatever happens
             names.spool.unlink()
+            self._firsts.discard()
         return self._pages
 
     def drop(self) -> None:
@@ -153,11 +150,11 @@ class WarcWriter:
             self._names.spool.unlink(missing_ok=True)
             self._names.hidden("cdxj.part").unlink(missing_ok=True)
 
-    def _write(self, capture: Capture, records: Records, answer: bytes, digest: str, media_type: str) -> None:
+    def _write(self, capture: Capture, records: Records, digest: str, media_type: str) -> None:
         """The records of a page, one behind the other, and the line of the index for its answer."""
         asked = records.request()
         before = b"" if asked is None else self._packed(asked)
-        packed, after = self._packed(answer), self._packed(records.metadata())
+        packed, after = self._packed(records.answer(digest)), self._packed(records.metadata())
         files = self._files
         if files.begins(len(before) + len(packed) + len(after)):
             # Of the moment of its first page, and not of now (law 2).

@@ -10,7 +10,8 @@ alter table pages
 create index pages_simhash on pages (domain_id, crawl_id, (simhash >> 48)) where simhash is not null;  -- has another said nearly this?
 
 alter table domain_pages
-  add column searched_at timestamptz;                             -- domains.visited_at when its pages were read for `crawl search`
+  add column searched_at timestamptz,                             -- domains.visited_at when its pages were read for `crawl search`
+  add column searched_hash bytea not null default '';             -- the page at which that was cut off, with a microsecond less above
 
 -- In which transaction an attempt was written down: what was committed since is told by it, and by no time. The default is given apart, so
 -- that old rows stay as they are, without one.

@@ -13,7 +13,7 @@ from tests.making import rows
 BACK: Final = """
 drop table links, page_words;
 alter table fetches drop column tx;
-alter table domain_pages drop column searched_at;
+alter table domain_pages drop column searched_at, drop column searched_hash;
 alter table pages drop column fields, drop column simhash;
 alter table crawls drop column keep_links, drop column search;
 delete from migrations where number = 8

@@ -180,6 +180,17 @@ def test_an_event() -> None:
     assert sentry.others == []
 
 
+def test_each_hook_is_grouped_by_itself() -> None:
+    """What one hook does wrong is not hidden behind another's: each has a fingerprint of its own."""
+    with some_sentry() as sentry:
+        with alerting(settings(sentry)) as alerts:
+            for hook in ("shop:prices", "shop:news"):
+                alerts.critical(Trouble.HOOK, f"{hook} has raised", of=hook, hook=hook, domain="a.test")
+        prints = [event["fingerprint"] for event in sentry.events]
+
+    assert prints == [["faircrawl", "hook", "shop:prices"], ["faircrawl", "hook", "shop:news"]]
+
+
 def test_nothing_else_in_an_event() -> None:
     """An event holds no variables, breadcrumbs, user, request, modules or arguments of the program; its frames are ours."""
     with some_sentry() as sentry:

@@ -56,6 +56,7 @@ CATCHES_ALL: Final = {
     "crawler/processes.py",
     "crawler/reading.py",
     "crawler/refreshing.py",
+    "crawler/upkeep.py",
     "crawler/worker.py",
     "scheduler/timetable.py",
 }

@@ -14,6 +14,8 @@ from crawler.adapters.postgres import Database
 from crawler.cli.export import command
 from crawler.core.errors import FaircrawlError
 from crawler.core.model import Crawl
+from tests.forking import crawled
+from tests.killing import names
 from tests.making import until
 from tests.storing import BEGIN, Stored, crawl_of, numbered, store
 
@@ -30,6 +32,9 @@ A = "https://a.example/"
         (["--domain", "a b"], "is neither a domain nor a URL"),
         (["--format", "parquet"], "Parquet cannot be written to standard output"),
         (["--format", "warc", "-o", "x", "--compress", "zstd"], "WARC is compressed by gzip"),
+        (["--format", "parquet", "-o", "x", "--compress", "zstd"], "Parquet is compressed by zstd inside"),
+        (["--format", "warc", "-o", "x", "--bodies"], "leave out --bodies"),
+        (["-o", "x.jsonl", "--warc-size", "1MB"], "--warc-size is of --format warc"),
         (["-o", "pages/"], "pages is a folder: name a file in it"),
         (["-o", "/not/there/x.parquet"], "there is no folder /not/there"),
         (["--format", "parquet", "-o", "/not/there/x/"], "there is no folder /not/there"),
@@ -99,3 +104,50 @@ async def test_a_stream_goes_on_until_it_is_told_to_stop(
 
     assert (stream.returncode, said) == (0, "")
     assert urls == ["000000", "000001", "000002", "new", "000001"]
+
+
+async def test_a_stream_of_a_selection_knows_its_file(
+    database: Database, crawl: Crawl, dsn: str, tmp_path: Path
+) -> None:
+    """Given again, a command with domains and outcomes goes on with the file that it wrote; another one is refused and spoils nothing."""
+    file = tmp_path / "x.jsonl"
+    stream = ["export", "test", "--follow", "--until-finished", "-o", str(file), "--database", dsn]
+    one = [*stream, "--domain", "a.example", "--outcome", "ok"]
+    first = await crawled(*one, env={})
+    other = await crawled(*stream, "--domain", "a.example", env={})
+    await store(database, crawl, [Stored(f"{A}new"), Stored(f"{A}gone", outcome="gone")])
+    again = await crawled(*one, env={})
+    urls = [json.loads(line)["url"].removeprefix(A) for line in file.read_text().splitlines()]
+
+    assert (first.returncode, first.stderr) == (0, b"")
+    assert (other.returncode, other.stderr.count(b"was not written by this command")) == (2, 1)
+    assert (again.returncode, again.stderr) == (0, b"crawl: goes on after 3 lines\n")
+    assert urls == ["000000", "000001", "000002", "new"]
+
+
+async def test_from_now_on_is_not_by_our_clock(
+    database: Database, crawl: Crawl, dsn: str, tmp_path: Path
+) -> None:
+    """`--follow --since now` brings what is stored from then on, though it was fetched before that by this machine's clock."""
+    file = tmp_path / "x.jsonl"
+    stream = ["export", "test", "--follow", "--until-finished", "--since", " now"]
+    stream += ["-o", str(file), "--database", dsn]
+    await crawled(*stream, env={})
+    before = file.read_bytes()
+    await store(database, crawl, [Stored(f"{A}new", BEGIN)])
+    await crawled(*stream, env={})
+
+    assert before == b""
+    assert [json.loads(line)["url"] for line in file.read_text().splitlines()] == [f"{A}new"]
+
+
+async def test_an_archive_is_of_files_of_a_size(crawl: Crawl, dsn: str, tmp_path: Path) -> None:
+    """`--warc-size` is bytes of a file at most: what is more comes into another one."""
+    assert crawl.name == "test"
+    arguments = ["export", "test", "--format", "warc", "--warc-size", "2000", "-o", str(tmp_path / "x")]
+    done = await crawled(*arguments, "--database", dsn, env={})
+    sizes = {name: (tmp_path / name).stat().st_size for name in names(tmp_path) - {"x.cdxj"}}
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert sizes.keys() == {"x-00000.warc.gz", "x-00001.warc.gz", "x-00002.warc.gz"}
+    assert max(sizes.values()) <= 2000

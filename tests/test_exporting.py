@@ -25,6 +25,7 @@ from crawler.core.model import Crawl
 from crawler.export_files import Place
 from crawler.export_formats import Kind, Order, kind_of, order_for
 from crawler.exporting import export_to, pages
+from crawler.following import PlaceLostError
 from crawler.parquet_files import ParquetFolder
 from crawler.selection import Selection, media_types, moment
 from tests.conftest import Server
@@ -185,6 +186,70 @@ async def test_other_options_begin_anew(filled: str, tmp_path: Path) -> None:
     assert said == ["an export with other options was interrupted here: this one begins anew"]
     assert count == MANY // 2 == len(file.read_bytes().splitlines())
     assert names(tmp_path) == {"x.jsonl"}
+
+
+async def test_an_export_of_a_selection_goes_on(filled: str, tmp_path: Path) -> None:
+    """A selection as a command line gives it, in tuples, is known again; what is written so far is nobody else's to read."""
+    file, said = tmp_path / "x.jsonl", list[str]()
+    names_of = {"names": ("a.example", "b.example"), "outcomes": ("ok",)}
+    some = order(file, selection=Selection(("a.example", "b.example"), ("ok",)), words=names_of)
+    killed("export", filled, some, 450_000)
+    mode = (tmp_path / ".x.jsonl.part").stat().st_mode & 0o777
+
+    assert await written("export", filled, some, said) == MANY
+    assert [line.partition(" https")[0] for line in said] == ["goes on after"]
+    assert mode == 0o600
+    assert len(file.read_bytes().splitlines()) == MANY
+
+
+async def test_a_stream_that_is_refused_keeps_its_place(filled: str, tmp_path: Path) -> None:
+    """Another command for the file of a stream is refused, and the stream goes on after it; one whose file was removed begins anew."""
+    file, said = tmp_path / "x.jsonl", list[str]()
+    await written("follow", filled, order(file))
+    with pytest.raises(UsageError, match="was not written by this command"):
+        await written("follow", filled, order(file, bodies=True))
+    await written("follow", filled, order(file), said)
+    file.unlink()
+    with pytest.raises(UsageError, match=r"interrupted .* or remove .*\.x\.jsonl\.place$"):
+        await written("follow", filled, order(file, bodies=True))
+    await written("follow", filled, order(file), said)
+
+    assert said == [f"goes on after {MANY} lines"]
+    assert len(file.read_bytes().splitlines()) == MANY
+
+
+async def test_the_place_of_another_database_is_told(filled: str, tmp_path: Path) -> None:
+    """A stream goes on only in the database that it came from, and not in that one from before it was restored: its timeline is another."""
+    file, place = tmp_path / "x.jsonl", tmp_path / ".x.jsonl.place"
+    await written("follow", filled, order(file))
+    known = json.loads(place.read_text())
+    for part in range(3):
+        elsewhere = list(known["database"])
+        elsewhere[part] += "0"
+        place.write_text(json.dumps(known | {"database": elsewhere}))
+        with pytest.raises(PlaceLostError, match="begin anew"):
+            await written("follow", filled, order(file))
+
+    assert len(known["database"]) == 3
+
+
+async def test_links_say_that_they_begin_anew(filled: str, tmp_path: Path) -> None:
+    """Links of other options than were interrupted begin anew, and say so, as pages do."""
+    file, said = tmp_path / "x.tsv", list[str]()
+    killed("links", filled, order(file), 70_000)
+    await written("links", filled, order(file, selection=Selection(domains=("b.example",))), said)
+
+    assert said == ["an export with other options was interrupted here: this one begins anew"]
+
+
+async def test_what_was_only_imported_is_left_out(few: tuple[Database, Crawl]) -> None:
+    """A page of which a list said that it was seen, and no more, has nothing to export."""
+    database, crawl = few
+    await database.script("update pages set detail = 'imported' where outcome = 'gone'")
+    async with contextlib.aclosing(pages(database, crawl)) as rows:
+        urls = [row["url"] async for row in rows]
+
+    assert urls == [page.url for page in SOME if page.outcome != "gone"]
 
 
 async def test_a_part_that_was_tidied_up_is_not_missed(filled: str, tmp_path: Path) -> None:

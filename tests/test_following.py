@@ -3,17 +3,18 @@
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from typing import Any, Final
 
 import pytest
 
 from crawler.adapters.postgres import Database
-from crawler.core.model import Crawl
-from crawler.following import Follower, PlaceLostError
+from crawler.core.model import Crawl, Page
+from crawler.exporting import pages
+from crawler.following import BYTES, Follower, PlaceLostError
 from crawler.selection import Selection
-from tests.making import slow, until
+from tests.making import Frontiers, slow, until, visit
 from tests.storing import BEGIN, Stored, crawl_of, numbered, put, seen_again, store
 
 A: Final = "https://a.example/"
@@ -181,3 +182,51 @@ async def test_the_cursor_of_another_database_is_told(looking: Database) -> None
 
     with pytest.raises(PlaceLostError, match="begin anew"):
         await Follower(looking, crawl.crawl_id, 2**40).more()
+
+
+async def test_a_restored_dump_is_all_there(looking: Database) -> None:
+    """Attempts with the numbers of another cluster, which this one has not reached, are from before the follower; new ones come."""
+    crawl = await crawl_of(looking)
+    await store(looking, crawl, [Stored(A)])
+    await looking.script("update fetches set tx = 1::bigint << 40")
+    follower = await following(looking, crawl)
+    async with aclosing(pages(looking, crawl, before=follower.cursor)) as rows:
+        stored = [row["url"] async for row in rows]
+    await store(looking, crawl, [Stored(B)])
+
+    assert stored == [A]
+    assert await reached(looking, follower) == [B]
+    assert await looking.ask("select count(*) from fetches where tx is null") == 1
+
+
+async def test_what_hooks_say_anew_comes(looking: Database) -> None:
+    """A page whose text is as it was comes again if hooks say something else of it, and not if they say the same."""
+    heart = Frontiers(looking)
+    crawl_id = await heart.crawl(A)
+    _, (item,) = await heart.hold("a.example")
+    page = Page("text/html", "utf-8", "title", text_digest=bytes(32))
+    came = []
+    follower = Follower(looking, crawl_id, await Follower.now(looking))
+    for price in (1, 2, 2):
+        await heart.record([visit(item, page=page, fields=f'{{"price": {price}}}')])
+        came.append(await reached(looking, follower))
+
+    assert came == [[A], [A], []]
+
+
+async def test_an_answer_is_no_larger_than_memory_has_room_for(looking: Database) -> None:
+    """Large pages come as few at a time as fit, whatever was asked for; one that is larger than that comes alone."""
+    crawl = await crawl_of(looking)
+    follower = await following(looking, crawl)
+    small, large, larger = BYTES // 3, BYTES - 1, BYTES + 1
+    for n, size in enumerate((small, small, large, larger, small)):
+        await store(looking, crawl, [Stored(f"{A}{n}")])
+        await looking.script(
+            f"update pages set length = {size} where fetched_at = changed_at and length < 1000"
+        )
+    await reached(looking, await following(looking, crawl))
+    answers = []
+    while rows := await follower.more():
+        answers.append([row["url"].removeprefix(A) for row in rows])
+
+    assert answers == [["0", "1"], ["2"], ["3"], ["4"]]

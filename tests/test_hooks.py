@@ -22,14 +22,19 @@ from crawler.alerts import Alerts
 from crawler.core.errors import SettingsError, UsageError
 from crawler.core.model import Answer, Crawl, CrawlState, Outcome, Past, ScopeKind
 from crawler.core.refresh_rule import parse_rule
+from crawler.core.said import WrongError, said
 from crawler.core.scope import KeySet, Scope
 from crawler.core.turns import TurnUrl
 from crawler.core.urls import url_hash
 from crawler.crawlbook import KnownCrawl, SeenUrls
-from crawler.hook_processes import Hooks, refuse_hooks
+from crawler.hook_processes import LOADING, Hooks, refuse_hooks
+from crawler.hook_rests import MOST, REST, Rests
 from crawler.hooking import HOOKS, function_of, hook_name, hooks_of, shown
 from crawler.hooks import Found
 from crawler.hooks import Page as HookPage
+from crawler.hooks.article import article
+from crawler.hooks.jsonld import jsonld
+from crawler.hooks.opengraph import opengraph
 from crawler.parsing import Job, parse
 from crawler.reading import Read
 from crawler.settings import Settings, load
@@ -62,9 +67,9 @@ def read(path: str = "", body: bytes = BODY, **more: Any) -> Read:
     return Read(answer, replace(parsed.page, **more), parsed.digest, parsed.compressed)
 
 
-def item(path: str) -> TurnUrl:
+def item(path: str, host: str = "a.test") -> TurnUrl:
     """A URL as a turn has it."""
-    url = f"http://a.test/{path}"
+    url = f"http://{host}/{path}"
     return TurnUrl(1, url_hash(url), url, 0, 2, 0, 0, outcome=None, seed=False)
 
 
@@ -83,10 +88,10 @@ class Told(Alerts):
 
 @asynccontextmanager
 async def hooks_at_work(
-    *names: str, most: int = 2, seconds: float = 0.3, alerts: Alerts | None = None
+    *names: str, most: int = 2, seconds: float = 0.3, loading: float = LOADING, alerts: Alerts | None = None
 ) -> AsyncIterator[Hooks]:
     """Hooks, whose processes are all gone in the end."""
-    hooks = Hooks(names, seconds=seconds, memory=300 << 20, most=most, alerts=alerts)
+    hooks = Hooks(names, seconds=seconds, memory=300 << 20, most=most, loading=loading, alerts=alerts)
     try:
         yield hooks
     finally:
@@ -95,9 +100,15 @@ async def hooks_at_work(
     assert [pid for pid in hooks.pids if alive(pid)] == []
 
 
-async def heard(hooks: Hooks, path: str = "", seen: Read | None = None, past: Past = Past()) -> Read:  # noqa: B008 - frozen
+async def heard(
+    hooks: Hooks,
+    path: str = "",
+    seen: Read | None = None,
+    past: Past = Past(),  # noqa: B008 - frozen
+    host: str = "a.test",
+) -> Read:
     """What comes of a page."""
-    return await hooks.hear(seen or read(path), item(path), KNOWN, past)
+    return await hooks.hear(seen or read(path), item(path, host), KNOWN, past)
 
 
 def fields(seen: Read) -> Any:
@@ -120,7 +131,8 @@ async def test_every_way_to_fail() -> None:
     alerts, paths = Told(), list(WAYS)
     async with hooks_at_work(FAILS, TELLS, alerts=alerts) as hooks:
         beats = asyncio.create_task(longest_beat())
-        pages = dict(zip(paths, await asyncio.gather(*(heard(hooks, path) for path in paths)), strict=True))
+        tries = (heard(hooks, path, host=f"{path}.test") for path in paths)
+        pages = dict(zip(paths, await asyncio.gather(*tries), strict=True))
         beats.cancel()
         last = await heard(hooks, "honest")
         ended = {
@@ -144,7 +156,8 @@ async def test_every_way_to_fail() -> None:
             [None, -1.5, 10**30],
         )
         assert len(alerts.about) == sum(way[0] not in {"ok", "refused"} for way in WAYS.values())
-        assert any("KeyError: 'price' at " in one and "ways_to_fail.py" in one for one in alerts.about)
+        assert any("raised: KeyError at " in one and "ways_to_fail.py" in one for one in alerts.about)
+        assert not any("price" in one for one in alerts.about)
     refused = pages["refused"]
 
     assert refused.answer.detail.startswith(f"hook {FAILS}: no more\ufffd of that that")
@@ -170,6 +183,61 @@ async def test_told_once() -> None:
 
     assert told.count(("trouble.met", "critical")) == 2
     assert told.count(("hook.failed", "info")) == 6
+
+
+async def test_left_out_where_it_dies_again_and_again() -> None:
+    """After three pages of a domain the hook that died on them is left out there, which is counted and told; elsewhere it is called."""
+    alerts = Told()
+    async with hooks_at_work(FAILS, alerts=alerts) as hooks:
+        for _ in range(5):
+            await heard(hooks, "leaves")
+        await heard(hooks, "x", host="b.test")
+        counts = {end: hooks.calls[FAILS, end] for end in ("died", "left_out", "ok")}
+
+    assert counts == {"died": 3, "left_out": 2, "ok": 1}
+    assert len(alerts.about) == 4
+    assert alerts.about[-1] == f"hook {FAILS} hangs or dies on a.test, and is left out there for 300 s"
+
+
+@pytest.mark.parametrize(("every", "left_out"), [(1, True), (15, True), (25, False)])
+def test_now_and_then_is_forgiven(every: int, *, left_out: bool) -> None:
+    """A hook that hangs on one page of 25 is never left out; on one of 15, it is, and comes back after five minutes."""
+    rests = Rests()
+    for number in range(2_000):
+        if number % every:
+            rests.answered("h", "a.test")
+        elif rests.struck("h", "a.test", 0.0):
+            break
+
+    assert rests.rests("h", "a.test", REST - 1) is left_out
+    assert not rests.rests("h", "a.test", REST)
+    assert not rests.rests("h", "b.test", 1.0)
+
+
+def test_of_endless_domains_some_are_remembered() -> None:
+    """Memory is bounded, whatever the number of domains."""
+    rests = Rests()
+    for number in range(MOST + 5):
+        rests.struck("h", f"{number}.test", 0.0, 3)
+
+    assert repr(rests) == f"<Rests {MOST} strike, {MOST} left out>"
+    assert rests.rests("h", f"{MOST}.test", 1.0)
+    assert not rests.rests("h", "4.test", 1.0)
+
+
+async def test_slow_to_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that takes too long to load ends all hooks of the page at once, and no page waits for it again for a while."""
+    (tmp_path / "slow_to_load.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    names, alerts = ("slow_to_load:x", TELLS, FAILS), Told()
+    async with hooks_at_work(*names, loading=0.3, alerts=alerts) as hooks:
+        async with asyncio.timeout(1.5):  # not once for each of them, let alone for each page
+            pages = [await heard(hooks, host=f"{n}.test") for n in range(10)]
+        counts = [(hooks.calls[name, "slow"], hooks.calls[name, "left_out"]) for name in names]
+
+    assert counts == [(1, 9)] * 3
+    assert {page.fields for page in pages} == {None}
+    assert sum("left out there" in one for one in alerts.about) == 3
 
 
 async def test_links_are_the_pages_own() -> None:
@@ -222,6 +290,16 @@ async def test_cancelled() -> None:
         asked.cancel()
         await asyncio.wait([asked])
         await until_dead(pid, *children)
+
+
+async def test_an_idle_process_that_is_killed() -> None:
+    """What a hook has started and left running ends when the system kills its process, though nobody asks that process any more."""
+    name = hook_name(lambda _: {"pid": subprocess.Popen(["sleep", "3600"]).pid})
+    async with hooks_at_work(name, seconds=60) as hooks:
+        started = fields(await heard(hooks))["pid"]
+        assert alive(started)
+        os.kill(hooks.pids[0], signal.SIGKILL)
+        await until_dead(started)
 
 
 def children_of(pid: int) -> list[int]:
@@ -283,6 +361,15 @@ async def test_what_cannot_be_loaded() -> None:
         "the hook tests.ways_to_fail:STARTED cannot be loaded: it is a float, and no function",
         "the hook this:x cannot be loaded: the module this has no x",
     ]
+
+
+async def test_no_process_to_load_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That no process can be started for the hooks is told in a line too."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(
+        UsageError, match=r"^the hook \S+ cannot be loaded: no process can be started: .*No such file"
+    ):
+        await refuse_hooks(Settings(hooks=(FAILS,)))
 
 
 def inner() -> Any:
@@ -350,6 +437,30 @@ async def test_shipped() -> None:
     assert full["article"]["text"].count("Green tea") == 5
     assert "All rights" not in full["article"]["text"]
     assert empty is None
+
+
+def test_shipped_on_a_hostile_page() -> None:
+    """Whatever a page says of itself, what the shipped hooks say can be kept, all of them together; what is well among it is there."""
+    deep, large = '{"a":' * 49 + "1" + "}" * 49, "x" * (1 << 20)
+    blocks = (deep, f'["{large}"]', '{"@type":"Tea"}', f'{{"@graph":[{{"@type":"Shop"}},{deep}]}}')
+    scripts = "".join(f'<script type="application/ld+json">{block}</script>' for block in blocks)
+    text = "".join(f"<p>Tea {n}: {'its leaves are green, and ' * 2_000}" for n in range(40))
+    page, long = (
+        HookPage("http://a.test/", body=f"<!doctype html><html>{html}".encode(), content_type="text/html")
+        for html in (
+            f"{scripts}<meta property=og:title content={large}><meta property=og:type content=tea>",
+            f"<title>{'title ' * 5_000}</title><body><article>{text}",
+        )
+    )
+    told = [jsonld(page), opengraph(page), article(long)]
+    fields = {name: value for one in told if one for name, value in one.items()}
+    kept = json.loads(said(fields, page.url).fields)
+
+    with pytest.raises(WrongError):
+        said({"jsonld": [json.loads(deep)]}, page.url)
+    assert told[:2] == [{"jsonld": [{"@type": "Tea"}, {"@type": "Shop"}]}, {"opengraph": {"type": "tea"}}]
+    assert len(kept["article"]["text"]) > 700_000
+    assert len(kept["article"]["title"]) > 4_000
 
 
 def test_in_a_test_of_ones_own() -> None:

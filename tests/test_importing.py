@@ -2,7 +2,10 @@
 
 import asyncio
 import gzip
+import json
+import os
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +16,7 @@ from backports import zstd
 from crawler.adapters.hosts import HostsFile
 from crawler.adapters.seeding import Told
 from crawler.core.addresses import AddressPolicy
-from crawler.core.mentions import Mention
+from crawler.core.mentions import STATES, Mention
 from crawler.core.model import ScopeKind
 from crawler.core.revisit import DAY, START
 from crawler.core.scope import Scope
@@ -53,14 +56,19 @@ class Said:
         self.lines.append(text)
 
 
+def importing(file: Path, said: Said, *files: Path, form: str = AUTO, scope: Scope | None = None) -> Importer:
+    """What reads these files."""
+    sieve = Sieve(ScopeKind.ANY, AddressPolicy(()), HostsFile(None), exclude=(), owned=())
+    return Importer([file, *files], Reading(form, None, NOW), Judge(sieve, scope, None), said)
+
+
 async def read(
     file: Path, content: bytes, form: str = AUTO, scope: Scope | None = None
 ) -> tuple[list[Any], Importer, list[str]]:
     """What is taken of a file: the rows of all batches, who read it, and what that said."""
     await asyncio.to_thread(file.write_bytes, content)
     said = Said()
-    sieve = Sieve(ScopeKind.ANY, AddressPolicy(()), HostsFile(None), exclude=(), owned=())
-    importer = Importer([file], Reading(form, None, NOW), Judge(sieve, scope, None), said)
+    importer = importing(file, said, form=form, scope=scope)
     found: list[Any] = []
     while not importer.ended:
         batch = await importer.next()
@@ -141,6 +149,49 @@ async def test_damaged(tmp_path: Path, content: bytes, taken: int | None, compla
     assert len(said) == bool(complaint) + ("3: is nested" in complaint)
     assert max(map(len, said), default=0) < 300
     assert importer.damaged == whole
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
+async def test_stopped(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Who wants it to stop is heard at once, in a file that says nothing too, and in what a single piece of it unpacks to."""
+    file, said = tmp_path / "x", Said()
+    await asyncio.to_thread(file.write_bytes, pack(b"\n" * (1 << 20) + A.encode() + b"\n"))
+    importer = importing(file, said)
+    asyncio.get_running_loop().call_soon(importer.stop)
+    batch = await importer.next()
+
+    assert (batch.lines, importer.stopped, importer.ended) == (0, True, True)
+
+
+async def test_read_no_further(tmp_path: Path) -> None:
+    """Of a file that is nothing known no more is read than it takes to see that: of a terabyte a piece. The next one is read."""
+    large, small, said = tmp_path / "disk.iso", tmp_path / "list", Said()
+    await asyncio.to_thread(small.write_text, A)
+    await asyncio.to_thread(large.touch)
+    await asyncio.to_thread(os.truncate, large, 1 << 40)
+    importer = importing(large, said, small)
+    batch = await importer.next()
+
+    assert ([*batch.rows], importer.damaged, importer.ended) == ([A], 1, True)
+    assert said.lines == [f"{large}: not imported: it is binary"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "outcomes"),
+    [(True, {"FETCHED": "ok", "REDIRECTION": "redirect"}), (False, dict.fromkeys(("DISCOVERED", "FETCHED", "REDIRECTION", "FETCH_ERROR")))],
+)  # fmt: skip
+async def test_words_for_a_status(tmp_path: Path, *, seen: bool, outcomes: dict[str, str | None]) -> None:
+    """What StormCrawler has not fetched does not count as seen, and is told; as seeds, all are taken but what it gave up."""
+    lines = "".join(json.dumps({"url": A + word, "status": word}) + "\n" for word in STATES)
+    scope = Scope(ScopeKind.ANY, ()) if seen else None
+    found, _, said = await read(tmp_path / "x", lines.encode(), scope=scope)
+
+    assert {row.url.removeprefix(A): row.outcome for row in found} == outcomes
+    assert len(found) + len(said) == len(STATES)
+    assert (
+        f"{A}ERROR {'does not count as seen: it is' if seen else 'is no seed: it is'} ERROR elsewhere"
+        in said[-1]
+    )
 
 
 async def test_few_are_told(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What a turn writes down of a page, without holding up the others."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from crawler.core.model import (
     UNKNOWN,
@@ -24,7 +26,7 @@ from crawler.core.scope import Scope, scope_key
 from crawler.core.turns import VERSION, Turn, TurnUrl
 from crawler.core.urls import domain_id, url_hash
 from crawler.crawlbook import KnownCrawl, SeenUrls
-from crawler.ledger import AT_ONCE, Ledger
+from crawler.ledger import AT_ONCE, NO_TARGETS, Ledger
 from crawler.reading import Read
 
 URL = "http://h.test/"
@@ -67,6 +69,20 @@ async def settled(rule: str, due_at: datetime, past: Past = UNKNOWN) -> Settleme
     seen = Read(same if past.digest else Answer(Outcome.OK, 0, 0, status=200))
     await ledger_of(item, noted).visited(item, following(rule), seen, past=past, domain_wait=0)
     return noted.visits[0].settlement
+
+
+@pytest.mark.parametrize(
+    ("before", "keeps", "targets"),
+    [("ok", True, NO_TARGETS), (None, True, None), ("ok", False, None)],
+)
+async def test_links_of_what_is_gone(before: str | None, targets: Any, *, keeps: bool) -> None:
+    """What is no page any more has its links removed, if the crawl keeps any and there may be some; else nothing is asked."""
+    noted, item = Noted(), structs.replace(turn_url(), outcome=before)
+    known = replace(following("off"), crawl=replace(CRAWL, keep_links=keeps))
+    gone = Read(Answer(Outcome.GONE, 0, 0, status=404))
+    await ledger_of(item, noted).visited(item, known, gone, domain_wait=0)
+
+    assert noted.visits[0].targets == targets
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=3)])

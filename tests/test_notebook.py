@@ -1,6 +1,7 @@
 """The Python interface: pages while they are crawled, in loops of every kind, and nothing left behind."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import gc
 import os
@@ -9,26 +10,35 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import timedelta
+from decimal import Decimal
 from inspect import signature
 from ipaddress import ip_network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, assert_type
 
+import asyncpg
 import click
 import pytest
 import structlog
 import uvloop
 
 import crawler
-from crawler import FaircrawlError, Page, Pages, Summary, crawl, stored_pages
+from crawler import FaircrawlError, Page, Pages, StoredPages, Summary, crawl, handing, stored_pages
+from crawler.adapters.postgres import Database
+from crawler.apart import Apart, Counter
 from crawler.calling import OF_THE_TERMINAL, called, options
 from crawler.cli.run import command
-from crawler.core.errors import NotKnownError, StateError, UsageError
+from crawler.core.errors import DatabaseUnavailableError, NotKnownError, StateError, UsageError
+from crawler.core.model import Crawl, CrawlState, ScopeKind
+from crawler.core.urls import domain_id
 from crawler.demo.language import Site, page, status
 from crawler.demo.server import Web, serving
 from crawler.given import Options
+from crawler.handing import BATCH, LOOK
+from crawler.selection import Selection
 
 ROOT: Final = Path(__file__).parents[1]
 HOST: Final = "site.test"
@@ -137,6 +147,10 @@ def test_every_option_of_the_command_is_there() -> None:
         ({"sitemaps": False, "keep_links": True}, lambda call: (call.wish.limits.sitemaps, call.wish.limits.keep_links) == (False, True)),
         ({"refresh": timedelta(days=7)}, lambda call: call.wish.limits.refresh == "7d"),
         ({"concurrency": 7, "processes": None}, lambda call: (call.settings.domains_at_once, call.settings.processes) == (7, 1)),
+        ({"include": (one for one in ("/a", "/b"))}, lambda call: call.wish.include == ("/a", "/b")),
+        ({"exclude": {"/c": 1, "/d": 2}.keys()}, lambda call: call.wish.exclude == ("/c", "/d")),
+        ({"headers": {"A": "b", "C": 3}.items()}, lambda call: call.wish.limits.headers == (("A", "b"), ("C", "3"))),
+        ({"max_pages": Decimal(4)}, lambda call: call.wish.limits.max_pages == 4),
         ({"name": "mine", "scope": "host"}, lambda call: (call.wish.name, call.wish.scope) == ("mine", "host")),
     ],
 )  # fmt: skip
@@ -153,6 +167,11 @@ def test_options_are_what_python_says(given: dict[str, Any], wanted: Callable[[A
         ({"max_pages": -1}, UsageError, "max_pages"),
         ({"max_pages": True}, UsageError, "max_pages: True is no value"),
         ({"delay": "soon"}, UsageError, "delay"),
+        ({"exclude": {"/a": True}}, UsageError, "exclude: {'/a': True} is no value"),
+        ({"exclude": b"/a"}, UsageError, "exclude: b'/a' is no value"),
+        ({"include": ["/a", None]}, UsageError, "include: None is no value"),
+        ({"include": [("/a", "/b")]}, UsageError, "include: ('/a', '/b') is no value"),
+        ({"name": len}, UsageError, "name: <built-in function len> is no value"),
         ({"sitemaps": "yes"}, UsageError, "sitemaps: 'yes' is not True or False"),
         ({"scope": "planet"}, UsageError, "scope"),
         ({"include": "("}, UsageError, "include"),
@@ -169,6 +188,14 @@ def test_what_is_wrong_is_told_at_once(given: dict[str, Any], kind: type[Excepti
 
     assert words in str(raised.value)
     assert "--" not in str(raised.value)
+
+
+def test_a_warning_names_the_line_of_the_call() -> None:
+    """A seed that is left out is told where the crawl was asked for."""
+    with pytest.warns(UserWarning, match="example.org") as told:
+        crawl("https://example.com/", "https://example.org/", exclude="example.org")
+
+    assert [one.filename for one in told] == [__file__]
 
 
 @pytest.mark.parametrize("seeds", [(), ("not a url",), (3,), ("http://127.0.0.1/",)])
@@ -337,6 +364,134 @@ async def test_two_at_once(web: Web, given: dict[str, Any]) -> None:
     assert (one, two) == (PAGES, PAGES)
 
 
+async def test_again_at_once(web: Web, given: dict[str, Any]) -> None:
+    """A crawl that is iterated over again while its last iteration ends in the background, or goes on, is crawled to its end."""
+    slow = given | {"delay": 0.05}
+    async for _ in crawl(web.url(HOST), **slow):
+        break
+    pages = crawl(web.url(HOST), **slow)
+    found = [one.url async for one in pages]
+    await gone()
+    beside = aiter(crawl(web.url(HOST), name="beside", **slow))
+    first = await anext(beside)
+    async with crawl(web.url(HOST), name="beside", **slow) as other:
+        async for _ in other:
+            break
+    rest = [one.url async for one in beside]
+
+    assert (len(set(found)), pages.summary.complete) == (PAGES, True)
+    assert len({first.url, *rest}) == PAGES
+
+
+def test_leaving_waits_for_no_reading(web: Web, given: dict[str, Any], dsn: str) -> None:
+    """Who leaves does not wait for the database to find the next page, of a crawl or of what is stored."""
+    assert len(list(crawl(web.url(HOST), **given))) == PAGES
+
+    async def leave(pages: Pages | StoredPages) -> float:
+        """The seconds that it took."""
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            await connection.execute("lock table bodies in access exclusive mode")
+            asyncio.get_running_loop().call_later(8, connection.terminate)
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await anext(aiter(pages))
+            took = time.monotonic() - began
+        await connection.close()
+        return took
+
+    assert asyncio.run(leave(stored_pages(HOST, database=dsn))) < 5
+    assert asyncio.run(leave(crawl(web.url(HOST), **given))) < 5
+
+
+class Breaking(Database):
+    """Has rows of `export`, and breaks when the first of its cursors is closed."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        super().__init__("", None, {})
+        self.urls = urls
+        self.broke = asyncio.Event()
+
+    async def rows(self, name: str, *args: Any) -> AsyncGenerator[Any, None]:
+        """One domain, or the rows after a URL."""
+        if name == "export_domains":
+            yield {"domain_id": domain_id(HOST)}
+            return
+        try:
+            for url in self.urls:
+                if args[2] is None or url > args[2]:
+                    yield {"url": url, "outcome": "ok", "data": b""}
+        finally:
+            if not self.broke.is_set():
+                self.broke.set()
+                raise DatabaseUnavailableError("it is away")
+
+
+async def test_the_database_breaks_while_nobody_asks() -> None:
+    """Who stands still for so long that the cursor is closed, while the database breaks, gets every stored page all the same, once."""
+    urls = [f"http://{HOST}/{number:04}" for number in range(3 * BATCH)]
+    database, counter = Breaking(urls), Counter[Any]()
+    reader = handing._Reader(database, Selection(), counter, since=1)
+    crawl_of_them = Crawl(1, HOST, CrawlState.RUNNING, 1, ScopeKind.HOST)
+    found = []
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(reader.read_stored(crawl_of_them, len(urls)))
+        await database.broke.wait()
+        await asyncio.sleep(3 * LOOK)
+        while not reading.done():
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            counter.ask(future)
+            answered = asyncio.ensure_future(asyncio.wrap_future(future))
+            await asyncio.wait({answered, reading}, return_when=asyncio.FIRST_COMPLETED)
+            found += [row["url"] for row in (future.result() if future.done() else [])]
+
+    assert (found, reading.result()) == (urls, True)
+
+
+def test_asking_when_all_is_over() -> None:
+    """Who asks when the loop is closed, and before the work has told its end, is answered."""
+    closed, asked = threading.Event(), threading.Event()
+
+    async def work(_counter: Counter[int]) -> int:
+        loop = asyncio.get_running_loop()
+        close = loop.close
+
+        def closing() -> None:
+            close()
+            closed.set()
+            asked.wait(20)
+
+        loop.close = closing  # type: ignore[method-assign]  # to stand still at that very moment
+        return 7
+
+    run = Apart(work, "work of the test")
+    closed.wait(20)
+    answer = run.ask()
+    asked.set()
+
+    assert (list(answer.result(20)), run.ended.result(20)) == ([], 7)
+
+
+async def test_no_summary(web: Web, given: dict[str, Any]) -> None:
+    """Where there is no summary it is said why: nothing was begun, nothing came of it, or it ended with an error."""
+    pages, wrong = crawl(web.url(HOST), **given), crawl(web.url(HOST), **given | {"hook": "not_there:words"})
+    with pytest.raises(StateError, match="when an iteration over the pages has ended"):
+        _ = pages.summary
+    task = asyncio.create_task(anext(aiter(pages)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(UsageError):
+        await anext(aiter(wrong))
+
+    with pytest.raises(StateError, match="left before the crawl had begun"):
+        _ = pages.summary
+    with pytest.raises(StateError, match="ended with an error"):
+        _ = wrong.summary
+
+
 def test_a_seed_that_cannot_be_stored(web: Web, given: dict[str, Any]) -> None:
     """Only when nothing could be stored, the loop ends with an error, which says why."""
     with pytest.raises(
@@ -414,7 +569,7 @@ def test_hooks_of_a_notebook(web: Web, given: dict[str, Any]) -> None:
     ] == [PAGES]
 
 
-def test_a_program_that_ends_or_is_interrupted(web: Web, given: dict[str, Any], tmp_path: Path) -> None:
+def test_a_program_that_ends_or_is_interrupted(web: Web, given: dict[str, Any]) -> None:
     """Ctrl-C leaves the loop as it leaves any; a program that ends in the middle leaves no process and no temporary folder behind."""
     slow = {**given, "delay": 0.5}
     apart = {**slow, "database": None, "temporary": True}
@@ -432,21 +587,21 @@ def test_a_program_that_ends_or_is_interrupted(web: Web, given: dict[str, Any], 
         "next(pages)\n"
         "print('ends')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", text],
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with TemporaryDirectory(prefix="fc-") as folder:  # a short name: PostgreSQL's socket lies in it
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            env={**os.environ, "TMPDIR": folder},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        left = list(Path(folder).iterdir())
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted []\nends\n", "")
-    assert list(tmp_path.iterdir()) == []
-    assert (
-        str(tmp_path) not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
-    )
+    assert left == []
+    assert folder not in subprocess.run(["ps", "ax"], capture_output=True, text=True, check=True).stdout
 
 
 async def test_types(web: Web, given: dict[str, Any]) -> None:

@@ -1,8 +1,10 @@
 """What was crawled, by its words: read by upkeep, asked, forgotten; and groups of pages that say the same."""
 
+import asyncio
 import hashlib
 import json
 import math
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,18 +12,20 @@ import pytest
 
 from crawler.adapters.crawls import Crawls
 from crawler.adapters.erasing import Erasing
+from crawler.adapters.jobs import Jobs
 from crawler.adapters.postgres import Database
 from crawler.adapters.zstd import pack
 from crawler.core.content import text_digest
-from crawler.core.errors import UsageError
+from crawler.core.errors import FaircrawlError, UsageError
 from crawler.core.model import Outcome, Page, Visit
 from crawler.core.simhash import simhash
 from crawler.core.turns import TurnUrl
 from crawler.core.urls import domain_id
 from crawler.duplicates import Kind, Question, largest_groups, members_of
-from crawler.searching import marked, search
-from crawler.upkeep import upkeep_jobs
-from crawler.wording import Worded, keep_words
+from crawler.searching import marked, search, snippet_of
+from crawler.servant import Servant
+from crawler.upkeep import Job, tried, upkeep_jobs
+from crawler.wording import Texts, Worded, keep_words
 from tests.forking import crawled
 from tests.making import Frontiers, release, rows, settled, visit
 
@@ -76,7 +80,9 @@ async def visit_again(heart: Frontiers, pages: dict[str, Any]) -> None:
 
 async def found(heart: Frontiers, crawl_id: int, words: str, **more: Any) -> list[str]:
     """The URLs that these words find, the best first."""
-    answer = await search(heart.database, crawl_id, words, **{"domain_id": None, "most": 10, **more})
+    answer = await search(
+        heart.database, crawl_id, words, **{"domain_id": None, "most": 10, "snippets": False, **more}
+    )
     return [hit.url for hit in answer.hits]
 
 
@@ -130,6 +136,7 @@ async def test_changed_and_gone(heart: Frontiers) -> None:
     gone = [replace(visit(url, settled(Outcome.GONE)), page=None) for url in urls if url.url != A]
     again = [stored(url, "second words") for url in urls if url.url == A]
     await heart.record(gone + again, [release("a.example", turn, visited=True)])
+    assert await found(heart, crawl, "words") == [A]
     done = await keep_words(heart.database)
 
     assert done == Worded(read=1, removed=1)
@@ -148,7 +155,141 @@ async def test_cut_off(heart: Frontiers) -> None:
     assert steps[0].more
     assert first.more
     assert steps[0].read + first.read + done.read == 50
-    assert await heart.database.value("search_unread", crawl, 100) == 0
+    (unread,) = await heart.database.fetch("search_unread", crawl, 100)
+    assert unread["unread"] == 0
+
+
+async def again(heart: Frontiers, pages: dict[str, Any]) -> None:
+    """Visit all of these pages once more."""
+    await heart.database.script(
+        "update urls set due_at = now(), open = true, outcome = null; update domains set due_at = now(), ready_at = now()"
+    )
+    await visit_again(heart, pages)
+
+
+async def test_each_domain_has_its_turn(heart: Frontiers) -> None:
+    """What was never read comes first, then what waits longest, in whatever crawl: a domain that is always visited keeps nobody waiting."""
+    busy = {f"{A}{n}": "busy words" for n in range(3)}
+    first = await crawl_of(heart, busy, name="first")
+    await keep_words(heart.database)
+    second = await crawl_of(heart, {B: "patient words"}, name="second")
+    await heart.database.script("update domains set visited_at = clock_timestamp() where name = 'a.example'")
+    done = await keep_words(heart.database, seconds=-math.inf)
+
+    assert (done.read, done.more) == (1, True)
+    assert await found(heart, second, "patient") == [B]
+    assert len(await found(heart, first, "busy")) == 3
+
+
+async def test_large_domain(heart: Frontiers) -> None:
+    """Cut off within a domain, it goes on from there; what has changed before that place meanwhile is read thereafter."""
+    pages = {f"{A}{n}": f"page number{n}" for n in range(8)}
+    crawl = await crawl_of(heart, pages)
+    places = []
+    for _ in range(4):
+        assert (await keep_words(heart.database, seconds=-math.inf, rows=3)).read == 1
+        places.append(await heart.database.ask("select searched_hash from domain_pages"))
+    await again(heart, dict.fromkeys(pages, "changed words"))
+    goes_on = await keep_words(heart.database, seconds=-math.inf, rows=3)
+    place = await heart.database.ask("select searched_hash from domain_pages")
+    done = await keep_words(heart.database, rows=3)
+
+    assert sorted({*places, place}) == [*places, place]
+    assert goes_on.read == 1
+    assert done.read >= 7
+    assert len(await found(heart, crawl, "changed")) == 8
+    assert await heart.database.ask("select searched_hash from domain_pages") == b""
+    assert await keep_words(heart.database) == Worded()
+    looked = dict((await heart.database.fetch("search_unread", crawl, 5))[0])
+    assert looked == {"unread": 0, "looked": 0}
+    await again(heart, dict.fromkeys(pages, "changed again"))
+    looked = dict((await heart.database.fetch("search_unread", crawl, 5))[0])
+    assert looked == {"unread": 5, "looked": 5}
+
+
+async def test_wanted_again(heart: Frontiers) -> None:
+    """If words are wanted again before all of them were removed, those that were are read anew."""
+    crawl = await crawl_of(heart, {f"{A}{n}": "words" for n in range(3)})
+    await keep_words(heart.database)
+    await heart.database.script("update crawls set search = false")
+    cut = await keep_words(heart.database, seconds=-math.inf, rows=1)
+    await heart.database.script("update crawls set search = true")
+    done = await keep_words(heart.database)
+
+    assert (cut.removed, cut.more, done) == (1, True, Worded(read=1))
+    assert len(await found(heart, crawl, "words")) == 3
+
+
+async def test_a_process_that_is_killed(heart: Frontiers) -> None:
+    """After a process that died another one is asked; if that dies too, the page is found by its title, and counted."""
+    dying = iter([True, False, True, True])
+
+    async def start() -> Servant:
+        return await Servant.start(
+            "crawler.none" if next(dying) else "crawler.text_process", stderr=asyncio.subprocess.DEVNULL
+        )
+
+    crawl = await crawl_of(heart, {A: {"text": "words", "title": "first"}})
+    mortal = Texts(start)
+    done = await keep_words(heart.database, by=mortal)
+    await mortal.close()
+    assert done == Worded(read=1)
+    assert await found(heart, crawl, "words") == [A]
+
+    await again(heart, {A: {"text": "other", "title": "second"}})
+    assert await keep_words(heart.database, by=mortal) == Worded(read=1, overtaxing=1)
+    assert await found(heart, crawl, "second") == [A]
+    assert await found(heart, crawl, "other") == []
+
+
+async def test_no_process(heart: Frontiers) -> None:
+    """That no process can be started is said in a line, and nothing is taken for read."""
+    crawl = await crawl_of(heart, {A: "words"})
+
+    async def start() -> Servant:
+        raise OSError("too many open files")
+
+    with pytest.raises(FaircrawlError, match=r"no process can be started .*too many open files"):
+        await keep_words(heart.database, by=Texts(start))
+    await keep_words(heart.database)
+    assert await found(heart, crawl, "words") == [A]
+
+
+async def test_a_job_that_fails(database: Database) -> None:
+    """Whatever a job of upkeep raises, it is written down, and the others are done."""
+
+    async def fails(_: Database) -> str:
+        raise OSError("no more processes")
+
+    jobs = Jobs(database)
+    await jobs.plan(["fails"])
+    await tried(Job("fails", "", 60, fails), database, jobs, "me")
+
+    assert [(row["name"], row["detail"]) for row in await jobs.rows()] == [("fails", "no more processes")]
+
+
+async def test_hostile_pages_are_shown(heart: Frontiers) -> None:
+    """A page whose text PostgreSQL would think about for long is shown; one whose body no process can read is, without its words."""
+    crawl = await crawl_of(
+        heart,
+        {
+            A: {"text": "needle " + "a_" * 25_000, "title": "one"},
+            f"{A}2": {"text": "needle", "title": "two"},
+            B: "some needle, in (haystacks).",
+        },
+    )
+    await keep_words(heart.database)
+    await heart.database.script(
+        "update bodies b set data = '\\x00' from pages p where p.digest = b.digest and p.title = 'two'"
+    )
+    began = time.monotonic()
+    answer = await search(heart.database, crawl, "needle", domain_id=None, most=10)
+    shown = {hit.url: marked(hit.snippet, hit.marks, ("<", ">")) for hit in answer.hits}
+
+    assert time.monotonic() - began < 5
+    assert (shown[A], shown[f"{A}2"], shown[B]) == ("<needle>", "", "some <needle>, in (haystacks")
+    hurried = await search(heart.database, crawl, "needle", domain_id=None, most=10, patience=0)
+    assert {hit.snippet for hit in hurried.hits} == {""}
 
 
 async def test_wanted_no_more(heart: Frontiers) -> None:
@@ -198,6 +339,17 @@ async def test_any_text_fits(heart: Frontiers, text: str) -> None:
 
     assert done == Worded(read=1)
     assert await found(heart, crawl, "needle") == [A]
+
+
+def test_signs_come_back() -> None:
+    """What PostgreSQL shows of a text without its signs is shown with them, fragment by fragment, and the marks stay at their words."""
+    said, marks = snippet_of(
+        "One (two). Three; one-two! End: one_two?",
+        "\x01two\x02   Three\x03one \x01two\x02  End\x03one \x01two\x02",
+    )
+
+    assert said == "two). Three ... one-two! End ... one_two"
+    assert [said[start:end] for start, end in marks] == ["two"] * 3
 
 
 async def duplicates(
@@ -255,7 +407,13 @@ async def test_commands(heart: Frontiers) -> None:
     assert (refused.returncode, refused.stdout) == (1, b"")
     assert refused.stderr.startswith(b"crawl: crawl docs is not searched: `crawl set docs search=true")
     assert b"*write*-*ahead* log is synced." in plain.stdout
-    assert (told["matches"], told["all"], told["unread"], len(told["pages"])) == (2, True, 0, 2)
+    assert (told["matches"], told["all"], told["unread"], told["unread_all"], len(told["pages"])) == (
+        2,
+        True,
+        0,
+        True,
+        2,
+    )
     assert none.stdout == b"No page of crawl docs has these words.\n"
     assert groups.stdout.decode().splitlines() == [
         "2 pages that are the same, byte for byte",

@@ -23,11 +23,12 @@ from crawler.core.cdxj import surt
 from crawler.core.errors import FaircrawlError, UsageError
 from crawler.core.model import Crawl, CrawlState, ScopeKind
 from crawler.core.warc import Earlier
-from crawler.export_formats import order_for
-from crawler.exporting import export_to
-from crawler.firsts import Firsts
+from crawler.export_files import Place
+from crawler.export_formats import Kind, Order, order_for, refuse_unwritable_as
+from crawler.exporting import export_to, options_of
+from crawler.firsts import FIRST_SLOTS, Firsts
 from crawler.warcing import WarcWriter
-from tests.storing import Stored, crawl_of, store
+from tests.storing import Stored, crawl_of, numbered, store
 
 CRAWL: Final = Crawl(1, "docs of a/b", CrawlState.RUNNING, 1, ScopeKind.ANY, owned_domains=("own.example",))
 AT: Final = datetime(2031, 5, 1, tzinfo=UTC)
@@ -307,3 +308,32 @@ async def test_from_the_database(database: Database, tmp_path: Path) -> None:
     assert count == 3
     assert replayed(tmp_path, index, "https://b.example/") == b"one"
     assert headers[0] == [("Content-Type", "text/html"), ("Set-Cookie", "a"), ("set-cookie", "b")]
+
+
+async def test_killed_when_it_had_only_to_tidy_up(database: Database, tmp_path: Path) -> None:
+    """An archive with its index is whole: the same command tidies up, nobody else replaces it, and both names of it are one."""
+    crawl = await crawl_of(database)
+    await store(database, crawl, numbered(3))
+    order = order_for(tmp_path / "x.warc.gz")
+    await export_to(database, crawl, order)
+    whole = contents(tmp_path)
+    for name in ("cdxj.lines", "firsts", "firsts.table"):  # as a kill leaves them
+        (tmp_path / f".x.{name}").touch()
+    with pytest.raises(UsageError, match="is there already"):
+        await export_to(database, crawl, order)
+    with Place(tmp_path / "x.cdxj", options_of(crawl, order, suffix=".warc.gz")) as place:
+        place.keep(after="https://a.example/000000", state={"file": 0}, selection=order.selection.as_json())
+        with pytest.raises(UsageError, match="is being written"):
+            await export_to(database, crawl, order_for(tmp_path / "x.warc"))
+    refuse_unwritable_as(Order(tmp_path / "x", Kind.WARC))
+
+    assert await export_to(database, crawl, Order(tmp_path / "x", Kind.WARC)) == 3
+    assert contents(tmp_path) == whole
+
+
+def test_the_room_for_a_table_is_taken(tmp_path: Path) -> None:
+    """A table has its place on the disk before anybody writes to it: of a full disk one hears by an error, not by a signal."""
+    with contextlib.closing(Firsts(tmp_path / "x")):
+        room = (tmp_path / "x.table").stat().st_blocks * 512
+
+    assert room >= FIRST_SLOTS * 8

@@ -30,10 +30,28 @@ where ($2::text is null or d.name collate "C" >= $2) and ($3::bigint[] is null o
 -- The oldest transaction that may still write: all before it have ended, and what they wrote is there for whoever asks from now on.
 select pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 
+-- name: follow_home
+-- Which database this is, for a place is of no other: the cluster, how often it began again from an earlier moment, and which of its
+-- databases. A cursor means nothing anywhere else.
+select array[s.system_identifier::text, c.timeline_id::text, d.oid::text]
+from pg_control_system() s, pg_control_checkpoint() c, pg_database d where d.datname = current_database();
+
+-- name: follow_strange
+-- Whether there are attempts of transactions that have not begun here: they came with a dump of another cluster, whose numbers are higher.
+select exists (select from fetches where tx >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint);
+
+-- name: follow_mend
+-- Those are from before all that will be written: without a number no cursor finds them, and no export leaves their pages to one. A
+-- transaction that writes right now is not touched, for who sees what it wrote sees its number as past.
+update fetches set tx = null where tx >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+
 -- name: follow_attempts
--- $1 crawl, $2 to $3 transactions (without the last), $4 how many rows. By the BRIN index on tx: numbers grow as rows are appended.
-select f.tx, f.domain_id, f.url_hash, f.at from fetches f
-where f.crawl_id = $1 and f.tx >= $2 and f.tx < $3 and f.outcome <> 'not_modified' order by f.tx limit $4;
+-- $1 crawl, $2 to $3 transactions (without the last), $4 how many rows. By the BRIN index on tx: numbers grow as rows are appended. With
+-- the bytes of the page as it is now, by which a follower asks for no more of them than fit.
+select f.*, coalesce((select p.length from pages p where p.domain_id = f.domain_id and p.crawl_id = $1 and p.url_hash = f.url_hash), 0) as length
+from (select f.tx, f.domain_id, f.url_hash, f.at from fetches f
+  where f.crawl_id = $1 and f.tx >= $2 and f.tx < $3 and f.outcome <> 'not_modified' order by f.tx limit $4) f
+order by f.tx;
 
 -- name: follow
 -- $1 crawl; attempts: $2 domains, $3 hashes, $4 moments; a selection: $5 domains, then as $4 to $7 of export. The pages that are still what

@@ -76,4 +76,14 @@ async def within_budget(session: Session, visits: Sequence[Visit], budgeted: fro
 def _spent(visit: Visit) -> Visit:
     """The visit, of which nothing is stored: the budget is used up."""
     refused = Settlement(None, open=False, attempts=0, outcome=Outcome.SCOPE_REFUSED, detail=SPENT)
-    return replace(visit, settlement=refused, page=None, digest=None, compressed=None, links=(), changed=None)
+    return replace(
+        visit,
+        settlement=refused,
+        page=None,
+        digest=None,
+        compressed=None,
+        links=(),
+        changed=None,
+        fields=None,
+        targets=None,
+    )

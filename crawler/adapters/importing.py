@@ -1,12 +1,14 @@
 """URLs that were visited elsewhere, by the ten thousand: on the frontier as visited, and due again when the crawl's rule says so.
 
-    COPY ──► hold the crawl ──► the new URLs ──► their last visits ──► count, by outcome ──► touch ──► COMMIT ──► NOTIFY
+    COPY ──► hold the crawl ──► the new URLs ──► their last visits ──► later visits ──► count, by outcome ──► touch ──► COMMIT ──► NOTIFY
 
 1. A batch is on the frontier whole, with what is known of the visits, or not at all. Put twice, it counts nothing the second time.
-2. What is known already stays as it is: nothing that we saw ourselves is ever replaced by what others say.
+2. What is known stays as it is, but what was put here before has the latest of the visits that others tell of, in whatever order they do.
+   Nothing that we saw ourselves is ever replaced by what others say.
 3. They widen no scope, set nothing running, and count against no limit of pages: nothing of them is stored.
 """
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 
@@ -38,15 +40,20 @@ class Importing:
 
     async def _write(self, session: Session, given: int) -> Sown:
         crawl_id = self._crawl_id
-        found = await session.fetch("import_put", crawl_id, *await self._following(session))
-        new = sum(row["n"] for row in found)
-        forgotten = int(await session.value("seed_forgotten")) if new < given else 0
-        domains = 0
+        following = await self._following(session)
+        found = await session.fetch("import_put", crawl_id, *following)
+        counts: Counter[str] = Counter({row["outcome"]: row["n"] for row in found})
+        new = counts.total()
         if new:
             await session.fetch("import_pages", crawl_id)
-            counts = ((crawl_id, row["outcome"], row["n"], 0, 0) for row in found)
-            await session.fetch("record_counts", 0, *columns(counts, 5))
-            domains = int(await session.value("seed_touch", crawl_id))
+        forgotten = int(await session.value("seed_forgotten")) if new < given else 0
+        later = await session.fetch("import_later", crawl_id, *following) if new + forgotten < given else ()
+        for row in later:
+            counts[row["was"]] -= row["n"]
+            counts[row["outcome"]] += row["n"]
+        if changes := [(crawl_id, outcome, n, 0, 0) for outcome, n in counts.items() if n]:
+            await session.fetch("record_counts", 0, *columns(changes, 5))
+        domains = int(await session.value("seed_touch", crawl_id)) if new or later else 0
         overdue = sum(row["overdue"] for row in found)
         return Sown(new, given - new - forgotten, forgotten, again=0, domains=domains, overdue=overdue)
 

@@ -34,3 +34,42 @@ from seeds x cross join lateral (
   select from urls u where u.domain_id = x.domain_id and u.crawl_id = $1 and u.url_hash = x.url_hash and u.detail = 'imported' offset 0) u
 order by 1, 3
 on conflict do nothing;
+
+-- name: import_later
+-- Step 3, for what is known. $1 to $4 as in import_put. What was put here before, and nobody has visited since, has its last visit elsewhere
+-- now, if the file says when that was and it was later. ON CONFLICT for the same reasons as seed_again; excluded.detail carries the outcome
+-- that was, for the counts, and a new due_at keeps away a worker's visit that began with it (record_settle). How many are what now: not by
+-- a join, which would be one of each with each, since nobody knows how many they are.
+with later as materialized (
+  select x.domain_id, x.url_hash, x.url, x.outcome, u.outcome as was, least(x.at, now()) as at, x.status, x.content_type, x.lastmod,
+    make_interval(secs => x.changefreq) as changefreq, coalesce(make_interval(secs => x.revisit), u.revisit) as revisit,
+    coalesce(make_interval(secs => x.period), u.period) as period
+  from (select * from seeds where at is not null order by 1, 2) x
+  cross join lateral (select u.outcome, u.revisit, u.period from urls u where u.domain_id = x.domain_id and u.crawl_id = $1
+    and u.url_hash = x.url_hash and u.detail = 'imported' and not u.open offset 0) u
+  cross join lateral (select from pages p where p.domain_id = x.domain_id and p.crawl_id = $1 and p.url_hash = x.url_hash
+    and p.detail = 'imported' and p.fetched_at < least(x.at, now()) offset 0) p),
+put as (
+  insert into urls as u (domain_id, crawl_id, url_hash, url, due_at, outcome, detail, revisit, period, lastmod, changefreq)
+  select domain_id, $1, url_hash, url, case when outcome = 'gone' or $2::text = 'off' then null when $2 = 'at' then $4::timestamptz
+      else greatest(now(), at + case when $2 = 'adaptive' then coalesce(revisit, make_interval(secs => $3::float8))
+        else make_interval(secs => $3) end) end,
+    outcome, was, revisit, period, lastmod, changefreq from later order by 1, 3
+  on conflict (domain_id, crawl_id, url_hash) do update
+  set due_at = excluded.due_at, outcome = excluded.outcome, revisit = excluded.revisit, period = excluded.period,
+    lastmod = coalesce(excluded.lastmod, u.lastmod), changefreq = coalesce(excluded.changefreq, u.changefreq)
+  where u.detail = 'imported' and not u.open and u.outcome = excluded.detail
+  returning u.domain_id, u.url_hash, u.outcome, u.due_at),
+pages_put as (
+  insert into pages (domain_id, crawl_id, url_hash, fetched_at, outcome, status, detail, content_type)
+  select domain_id, $1, url_hash, at, outcome, status, 'imported', content_type from later order by 1, 3
+  on conflict (domain_id, crawl_id, url_hash) do update
+  set fetched_at = excluded.fetched_at, outcome = excluded.outcome, status = excluded.status,
+    content_type = coalesce(excluded.content_type, pages.content_type)
+  where pages.detail = 'imported' and pages.fetched_at < excluded.fetched_at),
+due as (insert into sown select domain_id, coalesce(min(due_at), 'infinity') from put group by 1)
+select was, outcome, count(*) as n from (
+  select max(x.was) as was, max(x.outcome) as outcome
+  from (select domain_id, url_hash, was, null as outcome from later union all select domain_id, url_hash, null, outcome from put) x
+  group by x.domain_id, x.url_hash) x
+where outcome is not null group by 1, 2 order by 1, 2;

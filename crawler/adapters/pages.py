@@ -76,11 +76,18 @@ async def _changed(
     targets = [
         (v.domain_id, v.crawl_id, v.url_hash, v.at, *v.targets)
         for v in pages.values()
-        if v.targets is not None
+        if v.targets is not None and v.targets[1]
+    ]
+    no_pages = [
+        (v.domain_id, v.crawl_id, v.url_hash, v.at)
+        for v in pages.values()
+        if v.targets is not None and not v.targets[1]
     ]
     rows = await session.fetch("record_pages", *columns(map(_page_row, pages.values()), 25), ALIKE)
     if targets:
         await session.fetch("record_targets", *columns(targets, 6))
+    if no_pages:
+        await session.fetch("record_no_targets", *columns(no_pages, 4))
     if rows:
         await session.fetch("record_domain_pages", *columns(map(tuple, rows), 5))
     return {(row["domain_id"], row["crawl_id"]): row["n"] for row in rows}

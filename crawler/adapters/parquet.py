@@ -43,7 +43,7 @@ class PageTable:
     """A file of pages, written row group by row group; it has no end, and cannot be read, before `close`.
 
     Args:
-        path: where; what is there is overwritten.
+        path: where; what is there is overwritten, and what is made is nobody else's to read.
         bodies: with a column for them.
     """
 
@@ -52,7 +52,7 @@ class PageTable:
         self._schema = pa.schema(
             [pa.field(name, kind, name not in _REQUIRED) for name, kind in kinds.items()]
         )
-        self._file = path.open("wb")
+        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
         self._writer = parquet.ParquetWriter(self._file, self._schema, compression="zstd")
         self._columns: dict[str, list[Any]] = {name: [] for name in kinds}
         self._waiting = 0

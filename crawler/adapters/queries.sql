@@ -328,7 +328,8 @@ on conflict (domain_id, crawl_id) do update set promised = p.promised + excluded
 -- bits, those that lie together in the index, for of a trap's pages most would do, and an honest site may have a hundred thousand there
 -- that would not; and of the one before it in the batch. Strictly newer
 -- visits replace older ones, so recording a batch a second time (the answer to COMMIT was lost) writes and counts nothing.
--- A visit that kept no body (an error, a redirect) leaves no digest behind: the page is what the last visit says.
+-- A visit that kept no body (an error, a redirect) leaves no digest behind: the page is what the last visit says. A page became another
+-- when its text did, or when hooks say something else of it: who goes by changed_at has to hear of both.
 with put as (
   insert into pages as p (domain_id, crawl_id, url_hash, first_at, fetched_at, changed_at, outcome, status, detail, address, protocol,
     request_headers, headers, directives, content_type, charset, title, language, redirect_to, etag, last_modified, length, digest,
@@ -347,7 +348,8 @@ with put as (
   on conflict (domain_id, crawl_id, url_hash) do update
     set first_at = coalesce(p.first_at, excluded.first_at), fetched_at = excluded.fetched_at,
         changed_at = case when p.digest is distinct from excluded.digest and (excluded.text_digest is null
-          or p.text_digest is distinct from excluded.text_digest) then excluded.changed_at else p.changed_at end,
+          or p.text_digest is distinct from excluded.text_digest) or p.fields is distinct from excluded.fields
+          then excluded.changed_at else p.changed_at end,
         outcome = excluded.outcome, status = excluded.status, detail = excluded.detail, address = excluded.address,
         protocol = excluded.protocol, request_headers = excluded.request_headers, headers = excluded.headers,
         directives = excluded.directives, content_type = excluded.content_type, charset = excluded.charset, title = excluded.title,
@@ -374,6 +376,12 @@ select * from unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[], $5
   as x(domain_id, crawl_id, url_hash, at, n, targets) order by 1, 2, 3
 on conflict (domain_id, crawl_id, url_hash) do update set fetched_at = excluded.fetched_at, n = excluded.n, targets = excluded.targets
 where l.fetched_at < excluded.fetched_at;
+
+-- name: record_no_targets
+-- Step 3, after record_targets. What is no page any more (gone, a redirect, refused) links to nothing. Asked for crawls that keep links alone,
+-- of URLs that were visited before. Whoever is here has locked the pages, in their order: nobody else is at these rows.
+delete from links l using unnest($1::bigint[], $2::int[], $3::bytea[], $4::timestamptz[]) x(domain_id, crawl_id, url_hash, at)
+where l.domain_id = x.domain_id and l.crawl_id = x.crawl_id and l.url_hash = x.url_hash and l.fetched_at < x.at;
 
 -- name: pages_stored
 -- Of these keys, which are stored already: asked under budget_left, when a batch does not fit into a budget.
@@ -655,7 +663,8 @@ where crawl_id = $1 and (state = 'running' or state = 'paused' and attendant = '
 select crawl_id, attendant from crawls where state = 'running' and attendant <> 'left';
 
 -- name: crawl_attend
-update crawls set attendant = $2 where crawl_id = $1;
+-- No row: its last run has left it, maybe since somebody looked (it has to be resumed first, or it would look as if paused by hand).
+update crawls set attendant = $2 where crawl_id = $1 and (state <> 'paused' or attendant is distinct from 'left') returning crawl_id;
 
 -- name: crawl_leave
 -- As crawl_pause, by the run $2 that attended it (or on its behalf, when it is dead): running it again lets it go on.

@@ -114,7 +114,7 @@ class Sentry:
         made |= {
             "level": "fatal",
             "logentry": {"formatted": event.message},
-            "fingerprint": ["faircrawl", event.kind],
+            "fingerprint": ["faircrawl", event.kind, *filter(None, [event.tags.get("hook")])],
             "tags": {**event.tags, "kind": event.kind},
             "contexts": {"trouble": dict(event.facts)},
         }

@@ -23,7 +23,7 @@ from crawler.linking import Graph, links_to, refuse_unlinkable
 from crawler.naming import NothingYetError, crawl_named
 from crawler.opening import Opened, opened_to_look
 from crawler.phrases import count, seen
-from crawler.selection import Selection, domains, media_types, moment
+from crawler.selection import NOW, Selection, domains, media_types, moment
 from crawler.settings import Settings
 
 STORED: Final = [one.value for one in Outcome if one is not Outcome.NOT_MODIFIED]
@@ -120,15 +120,19 @@ def command(ctx: click.Context, /, *, name: str, **given: Any) -> int:
 
 def _asked(given: dict[str, Any], now: datetime) -> _Asked:
     """What the options say. Raises UsageError: they contradict each other."""
+    if given["since"] is not None:
+        given["since"] = given["since"].strip()
     output = Path(given["output"])
     links = None if given["links"] is None else Graph(given["links"])
     kind = Kind(given["kind"]) if given["kind"] else Kind.JSONL if links else kind_of(output)
     words = {key: given[key] for key in ("names", "outcomes", "types", "since", "until") if given[key]}
+    # The clock that says when pages became what they are is not ours: what is stored from now on, the cursor alone tells.
+    from_now = given["follow"] and given["since"] == NOW
     selection = Selection(
         domains(given["names"]),
         given["outcomes"],
         media_types(given["types"]) if given["types"] is not None else (),
-        moment(given["since"], now) if given["since"] is not None else None,
+        None if given["since"] is None or from_now else moment(given["since"], now),
         moment(given["until"], now) if given["until"] is not None else None,
     )
     zstd = given["compress"] == "zstd" or is_zstd(output)

@@ -3,14 +3,16 @@
 import math
 import shlex
 import sys
+from dataclasses import dataclass
 from typing import Final
 
 import click
 
 from crawler.adapters.crawls import Crawls
+from crawler.adapters.postgres import Database
 from crawler.cli.looking import print_json, run
 from crawler.cli.options import database_options, settings_from
-from crawler.core.errors import FaircrawlError
+from crawler.core.errors import DatabaseSlowError, FaircrawlError
 from crawler.core.model import Crawl
 from crawler.core.urls import domain_id
 from crawler.naming import NothingYetError, crawl_named
@@ -23,8 +25,8 @@ from crawler.wording import keep_words
 
 BOLD: Final = ("\x1b[1m", "\x1b[0m")
 STARS: Final = ("*", "*")
-MOST_UNREAD: Final = 100_000
-"""More are not counted."""
+LOOKED_AT: Final = 20_000
+"""Pages at which is looked to count those that are not read yet."""
 
 
 @click.command("search")
@@ -88,24 +90,45 @@ async def _search(
         _print(crawl, found, unread)
 
 
-async def _unread(settings: Settings, place: Opened, crawl: Crawl) -> int:
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """Pages that are not read yet."""
+
+    pages: int
+    is_all: bool
+    """Whether there are no more."""
+
+    def __bool__(self) -> bool:
+        return self.pages > 0 or not self.is_all
+
+
+async def _counted(database: Database, crawl: Crawl) -> _Unread:
+    try:
+        async with database.looking() as session:
+            (row,) = await session.fetch("search_unread", crawl.crawl_id, LOOKED_AT)
+    except DatabaseSlowError:
+        return _Unread(0, is_all=False)
+    return _Unread(row["unread"], row["looked"] < LOOKED_AT)
+
+
+async def _unread(settings: Settings, place: Opened, crawl: Crawl) -> _Unread:
     """How many pages are not read yet. Those of an embedded database are read here and now, if nobody else does."""
-    unread = int(await place.database.value("search_unread", crawl.crawl_id, MOST_UNREAD))
+    unread = await _counted(place.database, crawl)
     if not unread or settings.database_url is not None or await place.database.value("search_kept"):
         return unread
-    shows = sys.stderr.isatty()
+    shows, all_ = sys.stderr.isatty(), f" of {unread.pages:,}" if unread.is_all else ""
 
     def told(read: int) -> None:
         if shows:
-            click.echo(f"\rcrawl: reading {read:,} of {unread:,} pages", err=True, nl=False)
+            click.echo(f"\rcrawl: reading {read:,}{all_} pages", err=True, nl=False)
 
     await keep_words(place.database, only=crawl.crawl_id, seconds=math.inf, told=told)
     if shows:
         click.echo("\r\x1b[K", err=True, nl=False)
-    return int(await place.database.value("search_unread", crawl.crawl_id, MOST_UNREAD))
+    return await _counted(place.database, crawl)
 
 
-def _print(crawl: Crawl, found: Found, unread: int) -> None:
+def _print(crawl: Crawl, found: Found, unread: _Unread) -> None:
     mark = BOLD if sys.stdout.isatty() else STARS
     for hit in found.hits:
         click.secho(seen(hit.title or hit.url), bold=True)
@@ -118,21 +141,22 @@ def _print(crawl: Crawl, found: Found, unread: int) -> None:
         all_ = f"{found.matches:,}" if found.is_all else f"more than {RANKED:,}, of which as many were ranked"
         click.echo(f"{count(len(found.hits), 'page')} of {all_}.")
     if unread:
-        more = "or more " if unread == MOST_UNREAD else ""
+        pages = count(unread.pages, "page") if unread.pages else "perhaps some pages"
+        more = "or more " if unread.pages and not unread.is_all else ""
         click.echo(
-            f"crawl: {count(unread, 'page')} {more}not read yet: upkeep (`crawl scheduler`, `crawl run`) reads them",
-            err=True,
+            f"crawl: {pages} {more}not read yet: upkeep (`crawl scheduler`, `crawl run`) reads them", err=True
         )
 
 
-def _print_json(crawl: Crawl, words: str, found: Found, unread: int) -> None:
+def _print_json(crawl: Crawl, words: str, found: Found, unread: _Unread) -> None:
     print_json(
         {
             "crawl": crawl.name,
             "words": words,
             "matches": found.matches,
             "all": found.is_all,
-            "unread": unread,
+            "unread": unread.pages,
+            "unread_all": unread.is_all,
             "pages": [
                 {
                     "url": hit.url,

@@ -116,7 +116,7 @@ def line(
     *,
     media_type: str,
     detected: str | None,
-    status: int | None,
+    status: int,
     digest: str,
     length: int,
     offset: int,
@@ -129,7 +129,7 @@ def line(
         at: when it was fetched, UTC.
         media_type: of the payload, as it was sent; ``warc/revisit`` for a record that only names another.
         detected: of the payload, as its bytes say.
-        status: of HTTP; None leaves it out.
+        status: of HTTP.
         digest: of the payload, base32.
         length: of the (compressed) record, bytes.
         offset: of the record in the file, bytes.
@@ -139,7 +139,7 @@ def line(
         "url": url,
         "mime": media_type,
         "mime-detected": detected,
-        "status": None if status is None else str(status),
+        "status": str(status),
         "digest": digest,
         "length": str(length),
         "offset": str(offset),

@@ -6,19 +6,20 @@
    (Manku et al., WWW 2007, section 3).
 2. Time does not grow with the square of a crowd: of numbers that agree in their blocks each is compared with the `WINDOW` that follow.
    Those of a crowd that belong together are joined by a chain, in one of many orders.
-3. Memory is 20 bytes a number and some 100 MB besides, whatever their number.
+3. Memory is 20 bytes a number and some 100 MB besides, whatever their number, and however many of them agree.
+4. Each number is read some three times for each choice of blocks, and for each comparison.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import combinations, groupby, pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, pairwise
 from typing import Final
 
 from crawler.core.simhash import BITS
 
 WINDOW: Final = 64
-AT_ONCE: Final = 1 << 19
-"""Numbers that are sorted at once."""
+AT_ONCE: Final = 1 << 18
+"""Numbers that are sorted out, or compared, at once, or some more: they take 200 bytes each."""
 FEW: Final = 1 << 21
 """Numbers up to which two blocks (of 64 / (distance + 2) bits) leave few to be compared; of more, three are taken."""
 MOST_DISTANCE: Final = 8
@@ -44,17 +45,19 @@ class Groups:
         self._above[max(one, other)] = min(one, other)
 
 
-def groups_of_near(numbers: Sequence[int], distance: int) -> Groups:
+def groups_of_near(numbers: Sequence[int], distance: int, *, at_once: int = AT_ONCE) -> Groups:
     """Group *numbers*, which are signed, ascending, each once: by their places.
 
     Args:
         numbers: an `array` of them takes 8 bytes each.
         distance: bits by which near ones differ at most, up to `MOST_DISTANCE`.
+        at_once: numbers that are sorted out, or compared, at once.
     """
     groups = Groups(len(numbers))
     for mask in _masks(distance, agree=2 if len(numbers) <= FEW else 3):
-        for some in _portions(numbers, mask):
-            _compare(some, mask, distance, groups)
+        for places in _portions(numbers, mask, at_once):
+            for crowd in _agreeing(numbers, mask, places):
+                _compare(numbers, crowd, distance, at_once, groups)
     return groups
 
 
@@ -67,28 +70,46 @@ def _masks(distance: int, agree: int) -> Iterator[int]:
         yield sum(chosen)
 
 
-def _portions(numbers: Sequence[int], mask: int) -> Iterator[list[tuple[int, int]]]:
-    """The numbers, each with its place, as many at once as may be; those that agree under the mask come together."""
-    parts = 1
-    while len(numbers) > AT_ONCE * parts:
-        parts *= 2
-    shift = (mask & -mask).bit_length() - 1  # the lowest bits of the mask tell them apart
-    for part in range(parts):
-        some = [(n, place) for place, n in enumerate(numbers) if (n >> shift) & (parts - 1) == part]
-        if len(some) > 1:
-            yield some
+def _portions(numbers: Sequence[int], mask: int, at_once: int) -> Iterator[Iterable[int]]:
+    """The places of the numbers, ascending, as many at once as may be; those that agree under the mask come together."""
+    parts = (
+        len(numbers) // at_once + 1 | 1
+    )  # odd: all bits of the mask tell them apart, and not only the lowest
+    if parts == 1:
+        yield range(len(numbers))
+        return
+    portions = [array("I") for _ in range(parts)]
+    for place, number in enumerate(numbers):
+        portions[(number & mask) % parts].append(place)
+    while portions:
+        yield portions.pop()
 
 
-def _compare(some: list[tuple[int, int]], mask: int, distance: int, groups: Groups) -> None:
-    def agreeing(one: tuple[int, int]) -> int:
-        return one[0] & mask
+def _agreeing(numbers: Sequence[int], mask: int, places: Iterable[int]) -> Iterator[Sequence[int]]:
+    """Those of the places whose numbers agree under the mask, ascending, where there are at least two."""
+    crowds: dict[int, int | array[int]] = {}
+    for place in places:
+        key = numbers[place] & mask
+        crowd = crowds.setdefault(key, place)
+        if isinstance(crowd, array):
+            crowd.append(place)
+        elif crowd != place:
+            crowds[key] = array("I", (crowd, place))
+    for crowd in crowds.values():
+        if isinstance(crowd, array):
+            yield crowd
 
-    for _, run in groupby(sorted(some, key=agreeing), key=agreeing):
-        crowd = list(run)
-        for place, (number, index) in enumerate(crowd[:-1], 1):
-            for other, its_index in crowd[place : place + WINDOW]:
+
+def _compare(
+    numbers: Sequence[int], crowd: Sequence[int], distance: int, at_once: int, groups: Groups
+) -> None:
+    """Each of a crowd with the `WINDOW` that follow."""
+    for start in range(0, len(crowd) - 1, at_once):
+        some = [(numbers[place], place) for place in crowd[start : start + at_once + WINDOW]]
+        for next_one, (number, place) in enumerate(some[:at_once], 1):
+            for other, its_place in some[next_one : next_one + WINDOW]:
                 if ((number ^ other) & _ALL).bit_count() <= distance:
-                    groups.join(index, its_index)
+                    groups.join(place, its_place)
 
 
 _ALL: Final = (1 << BITS) - 1

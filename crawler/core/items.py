@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from crawler.core.mentions import STATUSES, Fault, Mention
+from crawler.core.mentions import STATES, STATUSES, Fault, Mention
 
 KEYS: Final = ("url", "response_url", "link")
 """Where the URL of an item stands, if nobody says otherwise: the first that it has."""
@@ -39,7 +39,9 @@ def item(said: object, key: str | None, number: int) -> Mention | Fault:
     for name in KEYS if key is None else (key,):
         text = _single(said.get(name))
         if isinstance(text, str) and text:
-            return Mention(text, number, status=_status(_single(said.get("status"))))
+            status = _single(said.get("status"))
+            state = status if isinstance(status, str) and status in STATES else None
+            return Mention(text, number, status=_status(status), state=state)
     return Fault(f"has no URL under {key or ', '.join(KEYS)}", number)
 
 
@@ -161,7 +163,7 @@ class Table:
             self._columns, self._delimiter = header_of(text, self._key)
             return None
         try:
-            cells = next(csv.reader([text], delimiter=self._delimiter))
+            cells = _cells(text, self._delimiter)
         except csv.Error as error:
             return Fault(f"is no record of CSV ({error})", self._number)
         return item(dict(zip(self._columns, cells, strict=False)), self._key, self._number)
@@ -171,9 +173,7 @@ def header_of(line: str, key: str | None) -> tuple[tuple[str, ...], str]:
     """The columns that a first line names, and what stands between them; none: no column of them has URLs."""
     for delimiter in DELIMITERS:
         try:
-            cells = tuple(
-                cell.strip() for cell in next(csv.reader([line.lstrip("\ufeff")], delimiter=delimiter), ())
-            )
+            cells = tuple(cell.strip() for cell in _cells(line.lstrip("\ufeff"), delimiter))
         except csv.Error:
             continue
         if url_column(cells, key) is not None:
@@ -234,10 +234,20 @@ class ItemElements:
 
 
 _OF_FIELD: Final = 3
-_DECODER: Final = json.JSONDecoder()
-csv.field_size_limit(
-    MOST
-)  # of the whole process: 128 KiB, as it is otherwise, is less than a page that an item may hold
+_LONG: Final = 20
+"""Digits, beyond any number that means something here. Python refuses those of thousands of digits (sys.set_int_max_str_digits)."""
+_DECODER: Final = json.JSONDecoder(
+    parse_int=lambda digits: int(digits) if len(digits) <= _LONG else float(digits)
+)
+
+
+def _cells(record: str, delimiter: str) -> Sequence[str]:
+    """The cells of a record. Raises csv.Error."""
+    before = csv.field_size_limit(MOST)  # 128 KiB otherwise: less than a page that an item may hold
+    try:
+        return next(csv.reader([record], delimiter=delimiter), ())
+    finally:
+        csv.field_size_limit(before)  # it is the whole process's
 
 
 def _end(found: "re.Match[str] | None") -> int:

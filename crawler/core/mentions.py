@@ -1,6 +1,8 @@
 """What a file of another program says of a URL."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -13,6 +15,18 @@ _GONE: Final = frozenset({404, 410})
 _UNCHANGED: Final = 304
 STATUSES: Final = range(100, 600)
 """Of HTTP (RFC 9110 section 15)."""
+STATES: Final[Mapping[str, Outcome | None]] = MappingProxyType(
+    {
+        "DISCOVERED": None,
+        "FETCHED": Outcome.OK,
+        "REDIRECTION": Outcome.REDIRECT,
+        "FETCH_ERROR": None,
+        "ERROR": None,
+    }
+)
+"""What StormCrawler says of a URL instead (its enum `Status`), and how the visit ended; None: there was none that counts."""
+GIVEN_UP: Final = "ERROR"
+"""The one of `STATES` after which it is not tried again."""
 
 
 class Mention(msgspec.Struct, frozen=True, gc=False):
@@ -34,6 +48,8 @@ class Mention(msgspec.Struct, frozen=True, gc=False):
     """Seconds between its changes."""
     priority: float | None = None
     """0.0 to 1.0, among the pages of its site."""
+    state: str | None = None
+    """One of `STATES`, where that is said instead of a status."""
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False):
@@ -52,3 +68,8 @@ def outcome_of(status: int | None) -> Outcome:
     if status in _MOVED:
         return Outcome.REDIRECT
     return Outcome.GONE if status in _GONE else Outcome.HTTP_ERROR
+
+
+def ended(mention: Mention) -> Outcome | None:
+    """How the visit ended; None: it did not, or not so that it counts as one."""
+    return outcome_of(mention.status) if mention.state is None else STATES[mention.state]

@@ -43,7 +43,7 @@ def _each(*values: str) -> tuple[tuple[str, ...], ...]:
 
 PHASES: Final = ("dns", "connect", "tls", "first_byte", "body")
 DECISIONS: Final = ("allowed", "disallowed", "unreachable")
-HOOK_ENDS: Final = ("ok", "refused", "raised", "slow", "died", "wrong")
+HOOK_ENDS: Final = ("ok", "refused", "raised", "slow", "died", "wrong", "left_out")
 AWAY: Final = ("database", "broker")
 SHORT: Final = ("memory", "descriptors")
 DOMAINS: Final = ("ready", "resting", "queued", "held")

@@ -300,7 +300,7 @@ class Visit:
     fields: str | None = None
     """What hooks said of the page: a JSON object without NUL or lone surrogates; None: nothing."""
     targets: tuple[int, bytes] | None = None
-    """What it links to, if that is kept: how many, and their URLs, a line each, zstd."""
+    """What it links to, if that is kept: how many, and their URLs, a line each, zstd; no bytes: it is no page, and what was kept goes."""
 
 
 @dataclass(frozen=True, slots=True)

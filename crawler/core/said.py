@@ -86,6 +86,19 @@ def said(value: object, url: str, room: int = MOST_FIELDS) -> Said:
     )
 
 
+def size_of(fields: Mapping[str, Any]) -> int:
+    """Bytes that these fields take as JSON. Raises WrongError: they cannot be kept, by themselves."""
+    return len(_packed(fields, MOST_FIELDS))
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that takes so many bytes as JSON at most, and can be stored."""
+    text = clean(text[:most])
+    while (size := len(json.dumps(text, ensure_ascii=False).encode())) > most:
+        text = text[: min(len(text) - 1, len(text) * most // size)]
+    return text
+
+
 def line_of(text: str) -> str:
     """A text as one line that can be stored and shown, and is not too long."""
     line = " ".join(

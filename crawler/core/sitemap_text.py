@@ -9,7 +9,6 @@
 
 import codecs
 import re
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
@@ -17,14 +16,14 @@ from typing import Final
 import webencodings
 
 from crawler.core.content import FALLBACK, xml_charset
+from crawler.core.gunzipping import MAGIC as GZIP
+from crawler.core.gunzipping import Gunzipping
 
 MAX_BYTES: Final = 50 << 20
 """Of a sitemap, unpacked: what comes later is not read (sitemaps.org, "Using Sitemap index files": 50MB, 52,428,800 bytes)."""
 PIECE: Final = 64 << 10
 """Bytes that are read at once. The first piece is never less, if there is as much: it tells what all is."""
 
-_GZIP: Final = b"\x1f\x8b"
-_GZIP_FORMAT: Final = 31
 _INPUT: Final = 16 << 10
 _MAX_MEMBERS: Final = 1_000
 """Of a gzip file. A new one costs 30 us, and hostile ones have one for every 20 bytes."""
@@ -51,7 +50,7 @@ class Text:
 
     def __iter__(self) -> Iterator[str]:
         """Pieces of some `PIECE` characters; U+FFFD stands for what is not in the encoding."""
-        pieces = self._unpacked() if self._body.startswith(_GZIP) else self._plain()
+        pieces = self._unpacked() if self._body.startswith(GZIP) else self._plain()
         head = b""
         for piece in pieces:
             head += piece
@@ -72,34 +71,18 @@ class Text:
             self.detail = _TOO_LARGE
 
     def _unpacked(self) -> Iterator[bytes]:
-        left, members, inflate = MAX_BYTES, 1, zlib.decompressobj(_GZIP_FORMAT)
+        left, packing = MAX_BYTES, Gunzipping(PIECE, _MAX_MEMBERS)
         for at in range(0, len(self._body), _INPUT):
-            packed = self._body[at : at + _INPUT]
-            while packed:
-                if inflate.eof:
-                    # Padding and rubbish follow many a file (gzip(1): "trailing garbage ignored").
-                    if not packed.startswith(_GZIP[: len(packed)]):
-                        return
-                    members += 1
-                    if members > _MAX_MEMBERS:
-                        self.detail = (
-                            f"its gzip has more than {_MAX_MEMBERS:,} members: the rest was not read"
-                        )
-                        return
-                    inflate = zlib.decompressobj(_GZIP_FORMAT)
-                try:
-                    piece = inflate.decompress(packed, min(PIECE, left + 1))
-                except zlib.error:
-                    self.detail = "its gzip is broken"
-                    return
+            for piece in packing.feed(self._body[at : at + _INPUT]):
                 yield piece[:left]
                 if len(piece) > left:
                     self.detail = _TOO_LARGE
                     return
                 left -= len(piece)
-                packed = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
-        if not inflate.eof:
-            self.detail = "its gzip is cut off"
+            if packing.has_rubbish:  # nothing to tell: it follows many a file
+                return
+        packing.end()
+        self.detail = packing.detail
 
 
 _TOO_LARGE: Final = f"it is larger than {MAX_BYTES >> 20} MiB: the rest was not read"

@@ -27,7 +27,8 @@ from crawler.core.model import Outcome
 
 Pairs: TypeAlias = Sequence[tuple[str, str]]
 
-MASK: Final = "X-Crawler-"
+UNTRUE: Final = "X-Crawler-"
+"""Before the name of a header that does not fit what is kept."""
 SAME_PAYLOAD: Final = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
 FORMAT: Final = (
     ("format", "WARC File Format 1.1"),
@@ -127,13 +128,16 @@ class Records:
     Args:
         capture: the answer.
         crawl: the name of the crawl that it belongs to.
+        earlier: the response that had the same body; None: this is the first one, and has it.
     """
 
-    def __init__(self, capture: Capture, crawl: str) -> None:
+    def __init__(self, capture: Capture, crawl: str, earlier: Earlier | None = None) -> None:
         self._capture = capture
         self._crawl = crawl
+        self._earlier = earlier
         self._date = warc_date(capture.at)
-        self._answer = record_id("response", crawl, capture.url, self._date)
+        kind = "response" if earlier is None else "revisit"
+        self._answer = record_id(kind, crawl, capture.url, self._date)
 
     def request(self) -> bytes | None:
         """What was asked; None where that is not known."""
@@ -148,8 +152,11 @@ class Records:
             _head(f"GET {_BREAKS.sub('', target)} {_protocol(capture)}", capture.request_headers),
         )
 
-    def response(self, digest: str) -> bytes:
-        """What came. *digest* is `sha1` of its body."""
+    def answer(self, digest: str) -> bytes:
+        """What came: a response, or a revisit if the body stands in an earlier one. *digest* is `sha1` of the body."""
+        return self._response(digest) if self._earlier is None else self._revisit(self._earlier)
+
+    def _response(self, digest: str) -> bytes:
         body = self._capture.body or b""
         why = _truncated(self._capture)
         return self._record(
@@ -164,8 +171,8 @@ class Records:
             self._head_of_answer(len(body)) + body,
         )
 
-    def revisit(self, earlier: Earlier) -> bytes:
-        """What came, but for the body, which stands in *earlier*."""
+    def _revisit(self, earlier: Earlier) -> bytes:
+        """What came, but for the body, which stands in *earlier*; WARC 1.1 section 6.7.2 wants that called truncated."""
         date = warc_date(earlier.at)
         return self._record(
             "revisit",
@@ -177,6 +184,7 @@ class Records:
                 ("WARC-Refers-To-Target-URI", earlier.url),
                 ("WARC-Refers-To-Date", date),
                 ("WARC-Payload-Digest", f"sha1:{earlier.digest}"),
+                ("WARC-Truncated", "length"),
             ),
             "application/http; msgtype=response",
             self._head_of_answer(earlier.length),
@@ -227,7 +235,7 @@ def told(headers: Pairs, length: int) -> list[tuple[str, str]]:
             said.append((name, value))
             is_true = True
         else:
-            said.append((MASK + name, value))
+            said.append((UNTRUE + name, value))
             behind = len(said)
     if behind and not is_true:
         said.insert(behind, ("Content-Length", true))

@@ -17,6 +17,7 @@ MOST: Final = 256 << 10
 SIMPLE: Final = "simple"
 """The dictionary that takes words as they are."""
 _SIGNS: Final = dict.fromkeys((n for n in range(0x80) if not chr(n).isalnum()), " ")
+_BLANKS: Final = re.compile(r"[\s\x00-\x1f]+")
 _SIGN: Final = re.compile(r"[!-/:-@\[-`{-~]")
 _LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -31,7 +32,17 @@ _LANGUAGES: Final[Mapping[str, str]] = MappingProxyType(
 
 def words_of(text: str) -> str:
     """The words of a text with single spaces for the signs of ASCII, as much of it as fits."""
-    return text.encode("utf-8", "replace")[:MOST].decode("utf-8", "ignore").translate(_SIGNS)
+    return signs_out(text.encode("utf-8", "replace")[:MOST].decode("utf-8", "ignore"))
+
+
+def signs_out(text: str) -> str:
+    """The text with a space for each sign of ASCII: each character stays in its place."""
+    return text.translate(_SIGNS)
+
+
+def blanks_folded(text: str) -> str:
+    """The text on one line, with one space where there were blanks and control characters."""
+    return _BLANKS.sub(" ", text)
 
 
 def asked(question: str) -> str:

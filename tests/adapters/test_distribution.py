@@ -35,14 +35,15 @@ EVERY_SHARD: Final[Mapping[str, str]] = {
     "what was attempted at a time": (
         "look_recent look_uncounted look_attempts_between look_tops look_domain_errors_lately look_crawl_tops crawl_domains crawl_recent"
         " fetches_between roll_up roll_up_minutes fetches_rest_hours fetches_rest_drop hours_rolled follow_attempts"
+        " follow_strange follow_mend"
     ),
     "what is the same, and what has these words": (
-        "duplicates_hashes duplicates_bodies duplicates_texts duplicates_members search_domains search_unwanted search_unread"
+        "duplicates_hashes duplicates_bodies duplicates_texts duplicates_members search_domains search_unwanted search_unread search_pages"
     ),
     "who holds what, and who is at an address": "look_workers workers_shown free_dead crawl_queue accept",
     "names that are alike": "domains_like",
     "bodies, which lie by their digest": (
-        "look_pages show_page export follow show_version bodies_drop bodies_unused bodies_unused_drop search_stale search_pages"
+        "look_pages show_page export follow show_version bodies_drop bodies_unused bodies_unused_drop search_bodies"
     ),
     "the page with the link, of another domain": "find_url",
 }
@@ -53,7 +54,7 @@ MEETING: Final[Mapping[str, str]] = {
     "lines of domains, by the crawl they are due for": "dispatch next_due oldest_due look_frontier crawl_busy",
     "domains of one address, or those that are accepted with them": "accept",
     "pages and their bodies": (
-        "look_pages show_page export follow show_version bodies_drop bodies_unused bodies_unused_drop search_stale search_pages"
+        "look_pages show_page export follow show_version bodies_drop bodies_unused bodies_unused_drop search_bodies"
     ),
     "a URL and the page on which it was found": "find_url",
     "a sitemap and the robots.txt of another domain that names it": "record_sitemap_vouched",
@@ -62,7 +63,7 @@ MEETING: Final[Mapping[str, str]] = {
 }
 """Statements in which rows of two distributed tables meet otherwise than by domain, by what these rows are."""
 
-BLIND: Final = {"reopen_budget", "fetches_rest_drop"}
+BLIND: Final = {"reopen_budget", "fetches_rest_drop", "follow_mend"}
 """Statements that write rows of all domains."""
 
 HINDERED: Final = {

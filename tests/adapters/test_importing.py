@@ -1,5 +1,6 @@
 """URLs that were visited elsewhere, on the frontier: as visited, due again by the crawl's rule, and in nobody's way."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -8,13 +9,13 @@ import pytest
 from crawler.adapters.crawls import Limits
 from crawler.adapters.erasing import Erasing
 from crawler.adapters.importing import Importing
-from crawler.adapters.postgres import Database
+from crawler.adapters.postgres import QUERIES, Database
 from crawler.adapters.seeding import Row, Seeding, Sown, Told
 from crawler.core.errors import UsageError
 from crawler.core.model import ScopeKind
 from crawler.core.scope import scope_key
 from crawler.core.urls import domain_id, domain_of, url_hash
-from tests.making import Frontiers, link, release, rows, settled, visit
+from tests.making import Frontiers, link, release, rows, settled, slow, visit
 
 A: Final = "https://a.example/"
 B: Final = "https://b.example/"
@@ -134,6 +135,71 @@ async def test_what_is_known_stays(field: Field) -> None:
     assert (sown.new, sown.known, first.new, again.new, again.known) == (0, 2, 1, 0, 1)
     assert await rows(field.database, "select * from urls where url <> $1 order by url", A + "new") == before
     assert await field.counted(crawl) == {"": 1, "ok": 2}
+
+
+async def test_the_latest_visit(field: Field) -> None:
+    """Of visits that others tell of the latest counts, in whatever order they come; it is counted once, and due by when it was."""
+    crawl = await field.crawl(refresh="30d")
+    now = datetime.now(UTC)
+    old, new = (
+        told(A, what, at=now - days * DAY, status=n) for what, days, n in (("gone", 9, 404), ("ok", 5, 200))
+    )
+    put = [
+        await field.seen(crawl, *some)
+        for some in ([old, told(B, "gone", at=OLD)], [new, told(B)], [old], [new])
+    ]
+    (page,) = await rows(field.database, "select * from pages where url_hash = $1", url_hash(A))
+    url, domain = await field.url(A), await field.domain("a.example")
+
+    assert [(sown.new, sown.known) for sown in put] == [(2, 0), (0, 2), (0, 1), (0, 1)]
+    assert (page["fetched_at"], page["outcome"], page["status"]) == (now - 5 * DAY, "ok", 200)
+    assert (url["outcome"], url["due_at"]) == ("ok", domain["due_at"]) == ("ok", now + 25 * DAY)
+    assert (url["open"], url["detail"]) == (False, "imported")
+    assert await field.counted(crawl) == {"gone": 1, "ok": 1}
+
+
+@pytest.mark.parametrize("there", [0, 20_000])
+async def test_looks_up_by_key(field: Field, there: int) -> None:
+    """Each URL is looked up by its whole key, whatever the statistics say, and nothing is compared each with each."""
+    crawl = await field.crawl()
+    await field.database.script(
+        f"insert into urls (domain_id, crawl_id, url_hash, url) select n % 100, {crawl}, decode(md5(n::text), 'hex'), n::text"
+        f" from generate_series(1, {there}) n"
+    )
+    plans = []
+    async with slow(field.database) as (session, connection):
+        await session.fetch("look_up")
+        await session.fetch("seed_tables")
+        for name in ("import_put", "import_later"):
+            await connection.execute(f"prepare {name} as {QUERIES[name]}")
+            found = await connection.fetch(f"explain execute {name}({crawl}, 'every', 60, null)")
+            plans.append("\n".join(row[0] for row in found))
+
+    for plan in plans:
+        assert re.search(r"Seq Scan on (urls|pages|domains)|Materialize|Join Filter", plan) is None
+        assert re.search(r"Index Cond: .*\(url_hash = ", plan) is not None
+
+
+async def test_what_we_saw_stays(field: Field) -> None:
+    """Once we have visited it, or are to visit it as a seed, no later visit elsewhere changes anything, nor the visit that is going on."""
+    crawl = await field.crawl(refresh="30d")
+    await field.seen(crawl, *(told(url, at=OLD) for url in (A, B, A + "going")))
+    await field.seed(crawl, A, B)
+    turn, urls = await field.hold("a.example")
+    seen = [one for one in urls if one.url == A]
+    await field.record([visit(url, settled()) for url in seen])
+    before = await rows(field.database, "select * from urls where open or detail <> 'imported' order by url")
+    at = datetime.now(UTC) + DAY
+    await field.seen(crawl, *(told(url, "gone", at=at) for url in (A, B, A + "going")))
+    await field.record(
+        [visit(url, settled()) for url in urls if url not in seen], [release("a.example", turn)]
+    )
+
+    assert [row["url"] for row in before] == [A, B]
+    assert (
+        await rows(field.database, "select * from urls where url <> $1 order by url", A + "going") == before
+    )
+    assert await field.counted(crawl) == {"gone": 1, "ok": 2}
 
 
 async def test_links_to_them(field: Field) -> None:

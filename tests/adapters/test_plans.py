@@ -39,10 +39,10 @@ WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     " announced_so_far announced_urls promises_open urgent_urls urgent_wished"
     " sitemaps_above origins_vouching announced_known announce_again close_over_budget bury_urls give_back"
     " next_due accept claim renew record_bodies record_links record_settle"
-    " record_pages pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
+    " record_pages record_no_targets pages_stored record_fetches record_domain_pages record_counts record_budget touch release release_empty"
     " robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
     " erase_version_digests erase_versions erase_sitemaps erase_links erase_words"
-    " search_stale search_gone search_forget search_write search_done"
+    " search_range search_bodies search_gone search_forget search_write search_begin search_place search_done"
 ).split()
 OTHERS: Final = (
     "rearm_seeds", "record_links", "touch", "seeds_stored", "seeds_failed", "rearm_domains", "erase_domains",
@@ -173,6 +173,8 @@ async def test_looking_plans(plain: Any, name: str) -> None:
         ("look_domain_errors_lately", ("7919", "yesterday", "{ok}", "20")),
         ("roll_up_minutes", ("yesterday", "now")),
         ("follow_attempts", ("1", "1", "4097", "201")),
+        ("follow_strange", ()),
+        ("follow_mend", ()),
     ],
 )
 async def test_what_happened_lately_is_found_by_its_time(
@@ -186,7 +188,7 @@ async def test_what_happened_lately_is_found_by_its_time(
     await plain.execute("set local enable_seqscan = off")
     await plain.execute(f"prepare lately as {QUERIES[name]}")
     values = ", ".join("null" if argument is None else f"'{argument}'" for argument in args)
-    text = "\n".join(row[0] for row in await plain.fetch(f"explain execute lately({values})"))
+    text = "\n".join(row[0] for row in await plain.fetch(f"explain execute lately{values and f'({values})'}"))
 
     assert "Bitmap Index Scan on fetches" in text, text
     assert not re.search(r"GroupAggregate", text), text

@@ -1,5 +1,6 @@
 """Lines and items of other programs' files: what each says of a URL."""
 
+import csv
 import gzip
 import json
 from collections.abc import Iterable
@@ -148,6 +149,8 @@ def test_outcomes(status: int | None, outcome: str) -> None:
         ({"url": [URL, "b"], "status": "404"}, None, Mention(URL, 1, status=404)),
         ({"url": "", "link": URL, "status": 7}, None, Mention(URL, 1)),
         ({"page": URL, "url": "b"}, "page", Mention(URL, 1)),
+        ({"url": URL, "status": "FETCH_ERROR"}, None, Mention(URL, 1, state="FETCH_ERROR")),
+        ({"url": URL, "status": "in stock"}, None, Mention(URL, 1)),
         ({"url": {"href": URL}}, None, Fault("has no URL under url, response_url, link", 1)),
         ({"url": URL}, "page", Fault("has no URL under page", 1)),
         ([URL], None, Fault("is no object", 1)),
@@ -202,6 +205,15 @@ def test_a_bad_array(pieces: list[str], elements: int, detail: str) -> None:
     assert (len(found), array.detail) == (elements, detail)
 
 
+def test_a_long_number() -> None:
+    """A number of more digits than Python takes costs no element of an array: neither its own, nor those behind it."""
+    array = Array()
+    found = list(array.feed(f'[{{"url": "{URL}", "n": {"9" * 5000}, "m": -12}}, {{"url": "b"}}]'))
+
+    assert [item(value, None, 1) for value in found] == [Mention(URL, 1), Mention("b", 1)]
+    assert found[0]["m"] == -12  # type: ignore[index]
+
+
 def table(lines: Iterable[str], key: str | None = None) -> list[Mention | Fault | None]:
     """What the lines of a CSV say."""
     reader = Table(key)
@@ -228,6 +240,14 @@ def test_delimiters(delimiter: str) -> None:
     """What stands between the columns is what makes one of them the URL's."""
     assert table([f"a{delimiter}page", f"x{delimiter}{URL}"], "page") == [Mention(URL, 2)]
     assert header_of("a b c", None) == ((), ",")
+
+
+def test_long_cells() -> None:
+    """A cell may be as long as an item, and what other users of the csv module may read stays as it was."""
+    before = csv.field_size_limit()
+
+    assert table(["title,url", f"{'x' * (before + 1)},{URL}"]) == [Mention(URL, 2)]
+    assert csv.field_size_limit() == before == 128 << 10
 
 
 def test_quotation_marks_within() -> None:
@@ -266,6 +286,9 @@ def test_a_quotation_mark_too_many() -> None:
 # --- gzip ---------------------------------------------------------------------------------------------------------------
 
 
+MEMBER = gzip.compress(b"x", mtime=0)
+
+
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=4), st.integers(1, 50), st.integers(1, 99))
 def test_gunzipping(members: list[bytes], size: int, piece: int) -> None:
     """Any number of members, however cut in pieces, come out whole, and never more at once than was asked for."""
@@ -277,3 +300,22 @@ def test_gunzipping(members: list[bytes], size: int, piece: int) -> None:
     assert b"".join(out) == b"".join(members)
     assert max(map(len, out), default=0) <= piece
     assert unpacking.detail == ""
+
+
+@pytest.mark.parametrize(
+    ("packed", "most", "held", "detail"),
+    [
+        (MEMBER + b"\0\0" + MEMBER, None, b"xx", ""),
+        (MEMBER + b"rubbish" + MEMBER, None, b"x", "what follows its gzip is none, and was not read"),
+        (MEMBER * 3, 2, b"xx", "its gzip has more than 2 members: the rest was not read"),
+        (MEMBER * 2, 2, b"xx", ""),
+        (MEMBER + MEMBER[:9], None, b"x", "its gzip is cut off"),
+    ],
+)
+def test_what_follows_a_member(packed: bytes, most: int | None, held: bytes, detail: str) -> None:
+    """NULs are passed over, what else is no member is told and not read, and so is a member too many."""
+    unpacking = Gunzipping(99, most)
+    out = b"".join(some for at in range(0, len(packed), 7) for some in unpacking.feed(packed[at : at + 7]))
+    unpacking.end()
+
+    assert (out, unpacking.detail) == (held, detail)

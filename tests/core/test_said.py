@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.links import MAX_LINKS
-from crawler.core.said import DEEPEST, LONGEST, Found, Refuse, Said, WrongError, said
+from crawler.core.said import DEEPEST, LONGEST, Found, Refuse, Said, WrongError, cut, said, size_of
 
 URL = "http://a.test/shop/"
 texts = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -61,6 +61,17 @@ def test_links_are_canonical(links: list[str]) -> None:
 def test_what_is_kept(value: object, kept: Said) -> None:
     """What each kind of answer means."""
     assert said(value, URL) == kept
+
+
+@given(texts | st.text('"\\\n\x01aö\U0001f375', max_size=60), st.integers(2, 40))
+def test_what_is_cut(text: str, most: int) -> None:
+    """A text is cut where it would take more than so many bytes as JSON, quotes included, and no sooner."""
+    kept = cut(text, most)
+    whole = json.loads(said({"x": text}, URL).fields)["x"]
+
+    assert size_of({"": kept}) - len('{"":}') <= most
+    assert whole.startswith(kept)
+    assert (kept == whole) == (size_of({"": whole}) - len('{"":}') <= most)
 
 
 def deep(levels: int) -> Any:

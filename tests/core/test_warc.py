@@ -34,7 +34,7 @@ def capture(body: bytes | None = b"hello", **more: Any) -> Capture:
 
 def response(one: Capture) -> bytes:
     """Its record."""
-    return Records(one, "crawl").response(sha1(one.body or b""))
+    return Records(one, "crawl").answer(sha1(one.body or b""))
 
 
 def reads(data: bytes) -> list[tuple[Any, bytes, bool | None]]:
@@ -169,7 +169,9 @@ def test_a_revisit() -> None:
     """What was seen before has its own headers, and says whose body it has, when that was, and in which record."""
     first, later = capture(), capture(None, url="http://example.com/b", headers=[("Content-Encoding", "br")])
     earlier = Earlier(first.url, first.at, sha1(b"hello"), 5)
-    (there, _, _), (record, payload, _) = reads(response(first) + Records(later, "crawl").revisit(earlier))
+    (there, _, _), (record, payload, _) = reads(
+        response(first) + Records(later, "crawl", earlier).answer(earlier.digest)
+    )
 
     assert record.rec_type == "revisit"
     assert payload == b""
@@ -178,7 +180,21 @@ def test_a_revisit() -> None:
     assert field(record, "WARC-Refers-To-Date") == field(there, "WARC-Date")
     assert field(record, "WARC-Refers-To-Target-URI") == URL
     assert field(record, "WARC-Payload-Digest") == field(there, "WARC-Payload-Digest")
-    assert field(record, "WARC-Truncated") is None
+    assert field(record, "WARC-Truncated") == "length"
+
+
+def test_a_revisit_of_the_same_moment() -> None:
+    """A response and a revisit of the same URL and moment are two records, and what was asked names the right one."""
+    first = capture(request_headers=[("Host", "example.com")])
+    records = Records(first, "crawl", Earlier(first.url, first.at, sha1(b"hello"), 5))
+    asked = records.request()
+    assert asked is not None
+    (there, _, _), (request, _, _), (record, _, _) = reads(
+        response(first) + asked + records.answer(sha1(b"hello"))
+    )
+
+    assert field(record, "WARC-Record-ID") != field(there, "WARC-Record-ID")
+    assert field(request, "WARC-Concurrent-To") == field(record, "WARC-Record-ID")
 
 
 def test_the_first_record() -> None:

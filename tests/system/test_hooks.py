@@ -71,6 +71,19 @@ def test_a_crawl_with_hooks_that_fail(program: Program, tmp_path: Path) -> None:
         assert "hook tests.ways_to_fail:fails: no more" in why
 
 
+def test_a_refresh_with_nobody_at_work(program: Program, tmp_path: Path) -> None:
+    """A page that is fetched again by `crawl refresh` alone has what the hooks say of it now."""
+    sites = {"a.test": {"/": page("before")}}
+    with serving(sites) as web:
+        here = Program(program.data, {**program.settings, "HOSTS_FILE": str(web.hosts_file(tmp_path))})
+        url = web.url("a.test")
+        here.crawl(url, "--delay", "0", *HOOKS, "--name", "all")
+        sites["a.test"]["/"] = page("after")
+        here.run("refresh", url, *HOOKS)
+
+        assert here.pages("all")[url]["fields"]["title"] == "after"
+
+
 def test_a_hook_that_is_not_there(program: Program) -> None:
     """A hook that cannot be loaded is one line, before there is a database or a request."""
     with serving({"a.test": {"/": page("start")}}) as web:

@@ -12,6 +12,7 @@ import pytest
 from backports import zstd
 
 from crawler.adapters.postgres import Database
+from crawler.core.urls import domain_id
 from crawler.demo.language import page
 from crawler.demo.server import serving
 from tests.making import Frontiers, rows, until
@@ -217,6 +218,7 @@ async def test_seen(crawl: Seed, database: Database) -> None:
     assert (told["new"], told["left_out"], told["again"], told["bad"]) == (4, 1, 1, 0)
     assert (again["new"], again["again"]) == (0, 0)
     assert visited[A + "1"] == datetime(2026, 1, 5, tzinfo=UTC)
+    assert await database.fetch("export", 1, domain_id("a.example"), *[None] * 6) == []
     assert often["revisit"] < 6 * 86400
     assert await seeds(database) == [A]
     assert {row["outcome"]: row["n"] for row in await rows(database, COUNTS)} == {"ok": 3, "gone": 1}
@@ -250,7 +252,7 @@ async def test_seen_at(crawl: Seed, database: Database) -> None:
 
 
 def test_a_worker_meanwhile(tmp_path: Path) -> None:
-    """While a worker fetches, what was seen elsewhere is imported: a page that links to it is followed by no visit there."""
+    """While a worker fetches, what was seen elsewhere is imported: a page that links to it leads nobody there, and it is not exported."""
     site = {
         "/": page("start", "/seen", "/2"),
         "/2": page("two", "/seen"),
@@ -269,7 +271,8 @@ def test_a_worker_meanwhile(tmp_path: Path) -> None:
             when(lambda: {"/", "/2"} <= set(web.asked("one.test")))
             program.run(*seen)
             program.run("seed", "news", web.url("one.test") + "3")
-            when(lambda: len(program.pages("news")) == 4)
+            when(lambda: len(program.pages("news")) == 3)
+            exported = set(program.pages("news"))
             worker.send_signal(signal.SIGTERM)
             worker.communicate(timeout=60)
         finally:
@@ -278,6 +281,7 @@ def test_a_worker_meanwhile(tmp_path: Path) -> None:
         program.run("run", web.url("one.test"), "--name", "news", "--quiet")  # until nothing is left to do
 
     assert "/seen" not in web.asked("one.test")
+    assert exported == {web.url("one.test") + name for name in ("", "2", "3")}
     assert worker.returncode == 0
 
 
