@@ -115,9 +115,8 @@ class Firsts:
             self._slots.release()
             self._map.close()
         os.ftruncate(self._table, 0)
-        os.posix_fallocate(
-            self._table, 0, slots * 8
-        )  # a full disk is told here, and does not kill who writes to the map
+        # Not one more ftruncate: a full disk is told here, by an error, and does not kill who writes to the map (SIGBUS).
+        os.posix_fallocate(self._table, 0, slots * 8)
         self._map = mmap.mmap(self._table, slots * 8)
         self._slots = memoryview(self._map).cast("Q")
         self._taken = 0

@@ -141,7 +141,7 @@ async def _webgraph(database: Database, crawl: Crawl, order: Order) -> int:
     nodes, arcs = base.with_name(base.name + NODES), base.with_name(base.name + ARCS)
     with contextlib.ExitStack() as stack:
         stack.enter_context(telling(order.output))
-        stack.enter_context(Place(nodes, {}))
+        place = stack.enter_context(Place(nodes, {}))
         urls, by_target, by_source = (
             stack.enter_context(Sorter(beside(base, suffix))) for suffix in ("urls", "targets", "sources")
         )
@@ -158,6 +158,7 @@ async def _webgraph(database: Database, crawl: Crawl, order: Order) -> int:
         _refuse_none(crawl, pages)
         table, graph = PartFile(nodes), PartFile(arcs)
         try:
+            place.forget()  # that of an export of pages to this file, whose part is gone now
             count = _write_nodes(urls, table)
             table.sync()
             with part_of(nodes).open("rb") as known:

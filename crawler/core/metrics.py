@@ -110,7 +110,9 @@ WORKER: Final[Mapping[str, Metric]] = MappingProxyType(
             ("part",),
             _each("main", "parsers", "hooks"),
         ),
-        "crawl_hook_calls_total": Metric("counter", "Calls of a hook, by how they ended.", ("hook", "ended")),
+        "crawl_hook_calls_total": Metric(
+            "counter", "Calls of a hook, by how they ended; `left_out`: it was not called.", ("hook", "ended")
+        ),
         "crawl_hook_seconds_total": Metric("counter", "How long the calls of a hook took.", ("hook",)),
         "crawl_fetch_phase_seconds": Metric(
             "histogram",
