@@ -40,7 +40,8 @@ WORKERS: Final = (  # noqa: SIM905 - twenty pairs of quotes would hide the names
     " sitemaps_above origins_vouching announced_known announce_again close_over_budget bury_urls give_back"
     " next_due accept claim renew record_bodies record_links record_settle"
     " record_pages record_no_targets pages_stored record_fetches record_domain_pages record_counts record_budget touch release"
-    " release_empty robots_get robots_put robots_rearm robots_wished record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
+    " release_empty robots_get robots_put robots_rearm robots_wished"
+    " record_erased domains_by_hand erase_urls erase_digests erase_pages bodies_drop"
     " erase_version_digests erase_versions erase_sitemaps erase_links erase_words"
     " search_range search_bodies search_gone search_forget search_write search_begin search_place search_done"
 ).split()
