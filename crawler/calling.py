@@ -26,17 +26,13 @@ from typing import Any, Final
 import click
 
 from crawler.adapters.crawls import Wish
-from crawler.adapters.hosts import HostsFile
 from crawler.cli.options import overrides_of
 from crawler.cli.run import command
-from crawler.core.addresses import AddressPolicy
 from crawler.core.errors import UsageError
-from crawler.core.urls import domain_of
 from crawler.hooking import hook_name
 from crawler.phrases import seen
-from crawler.seeds import excluded, gather, refuse_name, refuse_private
 from crawler.settings import Settings, load
-from crawler.wishing import refuse_unclear, wish_of
+from crawler.wishing import seeds_asked, wish_by
 
 OF_THE_TERMINAL: Final[Mapping[str, str]] = {
     "export_file": "the pages are handed over",
@@ -198,9 +194,7 @@ def _urls(seeds: Iterable[object]) -> Iterator[str]:
 def _read(urls: tuple[str, ...], params: dict[str, Any]) -> Call:
     if not urls and params["file"] is None:
         raise UsageError('no URL to begin with: name one, as in crawl("https://example.com/")')
-    seeds = gather(urls, params["file"])
-    refuse_unclear(params, "name", "dns", "proxy")
-    seeds = excluded(seeds, params["exclude"])
+    seeds = seeds_asked(urls, params)
     loaded = load(
         overrides={**overrides_of(params), "user_agent": params["user_agent"]},
         environ=os.environ,
@@ -208,7 +202,4 @@ def _read(urls: tuple[str, ...], params: dict[str, Any]) -> Call:
     for line in (*seeds.bad[:3], *loaded.warnings):
         warnings.warn(seen(line), stacklevel=4)  # where crawl() was called
     settings = loaded.settings
-    hosts = HostsFile(settings.hosts_file if settings.proxy is None else None)
-    refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), hosts)
-    name = refuse_name(params["name"] or domain_of(seeds.urls[0]))
-    return Call(settings, wish_of(params, name, seeds.domains, settings), seeds.urls, params["max_time"])
+    return Call(settings, wish_by(seeds, params, settings), seeds.urls, params["max_time"])

@@ -12,11 +12,11 @@ from crawler.core.headers import Header, is_secret, parse_headers
 from crawler.core.model import Crawl, CrawlState, ScopeKind
 from crawler.core.refresh_rule import ADAPTIVE, parse_rule
 from crawler.core.scope import Scope
-from crawler.core.urls import domain_named
+from crawler.core.urls import domain_named, domain_of
 from crawler.opening import Opened
 from crawler.phrases import seen
 from crawler.seeding import Teller
-from crawler.seeds import Sieve
+from crawler.seeds import Seeds, Sieve, excluded, gather, refuse_name, refuse_private
 from crawler.settings import Settings
 from crawler.steering import refuse_stopped
 from crawler.wishes import KEYS, TYPES, refuse_strangers
@@ -54,6 +54,30 @@ def refuse_unclear(given: Mapping[str, Any], *may_not_be_empty: str) -> None:
     if given["refresh"] is not None:
         parse_rule(given["refresh"])
     Scope.of(Crawl(0, "", CrawlState.RUNNING, 0, ScopeKind.ANY, given["include"], given["exclude"]), ())
+
+
+def seeds_asked(urls: Sequence[str], given: Mapping[str, Any]) -> Seeds:
+    """The seeds of a run, from its arguments and its file, without what it excludes.
+
+    Raises:
+        UsageError: there is none, or an option cannot be used whatever they are.
+    """
+    seeds = gather(urls, given["file"])
+    refuse_unclear(given, "name", "dns", "proxy")
+    return excluded(seeds, given["exclude"])
+
+
+def wish_by(seeds: Seeds, given: Mapping[str, Any], settings: Settings) -> Wish:
+    """The crawl that a run asks for, named after its first seed unless it has a name.
+
+    Raises:
+        UsageError: a seed is at an address that is not allowed, or an option does not fit the seeds.
+    """
+    # A proxy resolves the names, so our hosts file says nothing of them.
+    hosts = HostsFile(settings.hosts_file if settings.proxy is None else None)
+    refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), hosts)
+    name = refuse_name(given["name"] or domain_of(seeds.urls[0]))
+    return wish_of(given, name, seeds.domains, settings)
 
 
 def wish_of(

@@ -15,9 +15,16 @@ from crawler.adapters.crawls import Crawls, Wish
 from crawler.adapters.importing import Importing
 from crawler.adapters.seeding import Seeding
 from crawler.cli import DONE, FAILED, INTERRUPTED, Door
-from crawler.cli.options import queue_options
-from crawler.cli.sowing import as_dict, as_text, checked, counts, heed_signals, last_words, telling
-from crawler.cli.wishing import crawl_options
+from crawler.cli.sowing import (
+    as_dict,
+    as_text,
+    checked,
+    counts,
+    heed_signals,
+    last_words,
+    sowing_options,
+    telling,
+)
 from crawler.core.errors import UsageError
 from crawler.core.headers import is_secret, parse_headers
 from crawler.core.lastmod import lastmod
@@ -69,16 +76,7 @@ NOW: Final = "now"
     metavar="KEY",
     help="Where an item of a feed has its URL. [default: url, response_url or link]",
 )
-@crawl_options
-@click.option(
-    "--allow-net",
-    multiple=True,
-    metavar="CIDR",
-    help="A private network that the workers may fetch from; may be repeated.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@queue_options
+@sowing_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:  # fmt: skip
     """Make crawl NAME, or extend it, with what other programs know: as seeds, or with --seen as URLs that were visited.

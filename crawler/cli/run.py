@@ -11,7 +11,6 @@ import uvloop
 
 from crawler.adapters.crawls import Wish
 from crawler.adapters.domains import Domains
-from crawler.adapters.hosts import HostsFile
 from crawler.alerts import Alerts, alerting
 from crawler.cli import FAILED, INTERRUPTED, Door
 from crawler.cli.options import DURATION, fetch_options, log_options, queue_options, settings_from
@@ -19,8 +18,7 @@ from crawler.cli.stopping import heed_signals
 from crawler.cli.summary import as_dict, as_text
 from crawler.cli.telling import telling
 from crawler.cli.wishing import crawl_options
-from crawler.core.addresses import AddressPolicy
-from crawler.core.urls import domain_id, domain_of
+from crawler.core.urls import domain_id
 from crawler.crawling import Summary, crawl
 from crawler.export_formats import order_for, refuse_unwritable_as
 from crawler.exporting import export_to
@@ -29,11 +27,11 @@ from crawler.memory import collect_less
 from crawler.monitoring import watched
 from crawler.opening import Opened, opened
 from crawler.phrases import seen
-from crawler.seeds import Seeds, excluded, gather, refuse_name, refuse_private
+from crawler.seeds import Seeds
 from crawler.settings import Settings
 from crawler.steering import refuse_stopped
 from crawler.telemetry import configure
-from crawler.wishing import refuse_unclear, wish_of
+from crawler.wishing import seeds_asked, wish_by
 
 
 @click.command("run")
@@ -80,9 +78,7 @@ def command(ctx: click.Context, /, **given: Any) -> int:
     configure(debug=door is not None and door.debug)
     if given["export_file"] is not None:
         refuse_unwritable_as(order_for(given["export_file"]))
-    seeds = gather(given["urls"], given["file"])
-    refuse_unclear(given, "name", "dns", "proxy")
-    seeds = excluded(seeds, given["exclude"])
+    seeds = seeds_asked(given["urls"], given)
     for line in seeds.bad[:3]:
         click.echo(f"crawl: skipped: {seen(line)}", err=True)
     if len(seeds.bad) > len(seeds.bad[:3]):
@@ -91,12 +87,8 @@ def command(ctx: click.Context, /, **given: Any) -> int:
         ctx,
         user_agent=given["user_agent"],
     ).settings
-    # A proxy resolves the names, so our hosts file says nothing of them.
-    hosts = HostsFile(settings.hosts_file if settings.proxy is None else None)
-    refuse_private(seeds.urls, AddressPolicy(settings.allow_nets), hosts)
-    name = refuse_name(given["name"] or domain_of(seeds.urls[0]))
-    wish = wish_of(given, name, seeds.domains, settings)
-    with alerting(settings, crawl=name) as alerts:
+    wish = wish_by(seeds, given, settings)
+    with alerting(settings, crawl=wish.name) as alerts:
         collect_less()
         return uvloop.run(
             _run(

@@ -11,9 +11,16 @@ import click
 import uvloop
 
 from crawler.cli import DONE, FAILED, INTERRUPTED, Door
-from crawler.cli.options import queue_options
-from crawler.cli.sowing import as_dict, as_text, checked, counts, heed_signals, last_words, telling
-from crawler.cli.wishing import crawl_options
+from crawler.cli.sowing import (
+    as_dict,
+    as_text,
+    checked,
+    counts,
+    heed_signals,
+    last_words,
+    sowing_options,
+    telling,
+)
 from crawler.core.urls import canonical_or_error
 from crawler.opening import opened
 from crawler.seeding import Reader, Tally, seed
@@ -34,16 +41,7 @@ STDIN: Final = "-"
     metavar="FILE",
     help="Read seeds, one a line; -: from standard input.",
 )
-@crawl_options
-@click.option(
-    "--allow-net",
-    multiple=True,
-    metavar="CIDR",
-    help="A private network that the workers may fetch from; may be repeated.",
-)
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@queue_options
+@sowing_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> int:
     """Make crawl NAME, or extend it, and put its seeds on the queue: `crawl worker` fetches, here or on other machines.

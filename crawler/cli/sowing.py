@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from crawler.adapters.hosts import HostsFile
-from crawler.cli.options import settings_from
+from crawler.cli.options import Command, queue_options, settings_from
+from crawler.cli.wishing import crawl_options
 from crawler.core.addresses import AddressPolicy
 from crawler.core.model import Crawl, CrawlState
 from crawler.core.urls import domain_of
@@ -32,6 +33,19 @@ LONG: Final = 1.0
 IDLE: Final = 3.0
 """Seconds without a batch after which nothing seems to come; also PostgreSQL may be slow."""
 SHORT: Final = 0.001
+
+
+def sowing_options(command: Command) -> Command:
+    """The options of a crawl, where its data lie, and what the command shows."""
+    net = click.option(
+        "--allow-net",
+        multiple=True,
+        metavar="CIDR",
+        help="A private network that the workers may fetch from; may be repeated.",
+    )
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Show no progress, only the summary.")
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+    return crawl_options(net(quiet(as_json(queue_options(command)))))
 
 
 class Stoppable(Protocol):
